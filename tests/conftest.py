@@ -1,0 +1,50 @@
+"""What every test shares: Hypothesis profiles, and which marked tests can run on this machine."""
+
+import importlib.util
+import os
+from functools import cache
+
+import hypothesis
+import pytest
+
+os.environ.setdefault("MPLBACKEND", "Agg")  # pictures are drawn to files, never to a window
+
+# A noisy machine may stall any example, so no deadline. On CI the examples are the same in every run.
+hypothesis.settings.register_profile("local", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@cache
+def reason_without_gpu() -> str | None:
+    """Why tests marked ``gpu`` cannot run here, or None if they can."""
+    if importlib.util.find_spec("cupy") is None:
+        return "needs CuPy: pip install -e '.[cuda12]' or '.[cuda13]'"
+    import cupy
+
+    try:
+        if cupy.cuda.runtime.getDeviceCount() > 0:
+            return None
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return f"needs a CUDA device: {error}"
+    return "needs a CUDA device: CuPy counts none"
+
+
+def reason_not_to_run(item: pytest.Item, markers_asked_for: str) -> str | None:
+    """Why ``item`` cannot run on this machine, or None if it can."""
+    if item.get_closest_marker("gpu") and (reason := reason_without_gpu()):
+        return reason
+    if reference := item.get_closest_marker("reference"):
+        for module in reference.args or ("torch",):
+            if importlib.util.find_spec(module) is None:
+                return f"compares with {module}, which is not installed: pip install -e '.[reference]'"
+    if item.get_closest_marker("network") and "network" not in markers_asked_for:
+        return "needs the internet: ask for it with -m network"
+    return None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    asked_for = config.getoption("markexpr") or ""
+    for item in items:
+        if reason := reason_not_to_run(item, asked_for):
+            item.add_marker(pytest.mark.skip(reason=reason))
