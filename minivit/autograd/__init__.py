@@ -1,0 +1,30 @@
+"""Tensor, node, the backward walk, stop_gradient, grad, hooks and errors; no op's mathematics."""
+
+from minivit.autograd.apply import apply
+from minivit.autograd.backward import backward, grad
+from minivit.autograd.hooks import Hook, hooked
+from minivit.autograd.node import Node
+from minivit.autograd.op import Op, Placeholder
+from minivit.autograd.state import enable_grad, is_grad_enabled, no_grad, unrolled
+from minivit.autograd.stop_gradient import stop_gradient
+from minivit.autograd.tensor import Tensor, as_tensor, is_scalar, tensor
+
+__all__ = [
+    "Hook",
+    "Node",
+    "Op",
+    "Placeholder",
+    "Tensor",
+    "apply",
+    "as_tensor",
+    "backward",
+    "enable_grad",
+    "grad",
+    "hooked",
+    "is_grad_enabled",
+    "is_scalar",
+    "no_grad",
+    "stop_gradient",
+    "tensor",
+    "unrolled",
+]

@@ -1,0 +1,159 @@
+"""Running an op: check the operands, run its kernel or its text, record a node where a gradient is wanted."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from minivit.autograd.errors import DeviceError, DTypeError
+from minivit.autograd.node import Node
+from minivit.autograd.op import Op, Placeholder
+from minivit.autograd.state import STATE, user_line
+from minivit.autograd.tensor import Tensor
+from minivit.backend import Array, Backend, Kernel, backend_of, find_kernel
+
+_TENSOR_NAMESPACE: list[Any] = []
+
+
+def set_tensor_namespace(namespace: Any) -> None:
+    """Install `F` over Tensors (called once, by `minivit.ops`, which knows the primitives)."""
+    _TENSOR_NAMESPACE[:] = [namespace]
+
+
+def tensor_namespace() -> Any:
+    """`F` over Tensors."""
+    return _TENSOR_NAMESPACE[0]
+
+
+def apply(op: type[Op], *inputs: Tensor | None, **attributes: Any) -> Tensor:
+    """Run an op on Tensors.
+
+    Parameters
+    ----------
+    op : subclass of Op
+    *inputs : Tensor or None
+        None stands for an optional input that is left out.
+    **attributes
+        Keywords of the op's forward: numbers, shapes, axes; never arrays.
+
+    Returns
+    -------
+    Tensor
+        With a node if this thread records and an input carries gradient.
+
+    Raises
+    ------
+    DTypeError
+        If floating-point operands differ in dtype, or the op changes it.
+    DeviceError
+        If operands live on different devices.
+    """
+    if STATE.unrolling and not op.primitive:
+        output: Tensor = output_of(op.forward(tensor_namespace(), *inputs, **attributes))
+        return output
+    for hook in STATE.hooks:
+        hook.before_forward(op, inputs, attributes)
+    arrays = [None if x is None else x.data for x in inputs]
+    backend, dtype = _common_backend(op, inputs, arrays)
+    kernel = find_kernel(op.name, backend.name, arrays, attributes)
+    try:
+        if kernel is not None:
+            result = kernel.forward(*arrays, **attributes)
+        else:
+            result = op.forward(backend.F, *arrays, **attributes)
+    except Exception as error:
+        error.add_note(f"in op {op.name} on {_describe(inputs)}, called at {':'.join(map(str, user_line()))}")
+        raise
+    array, saved = result if isinstance(result, tuple) else (result, None)
+    if type(array) is not backend.array_type and op.name != "move":
+        array = backend.module.asarray(array)
+    if dtype is not None and array.dtype is not dtype and array.dtype != dtype and not op.changes_dtype:
+        raise DTypeError(
+            f"op {op.name} was given {dtype} and returned {array.dtype}; an op keeps its inputs' dtype "
+            f"(a NumPy scalar or a float64 constant in its text promotes float32), {_describe(inputs)}"
+        )
+    output = Tensor(array)
+    if op.stops:
+        output.node = Node(op, attributes, (), (), (), None, None, array, user_line(), STATE.module)
+    elif STATE.recording and any(x is not None and x.requires_grad for x in inputs):
+        _record(op, inputs, arrays, attributes, kernel, saved, output)
+    for hook in STATE.hooks:
+        hook.after_forward(op, inputs, output, attributes)
+    return output
+
+
+def output_of(result: Any) -> Any:
+    """The output of an op's forward, without what it saves."""
+    return result[0] if isinstance(result, tuple) else result
+
+
+def _record(
+    op: type[Op],
+    inputs: tuple[Tensor | None, ...],
+    arrays: list[Array | None],
+    attributes: dict[str, Any],
+    kernel: Kernel | None,
+    saved: Any,
+    output: Tensor,
+) -> None:
+    keeps = _keep_flags(op, op.keeps if kernel is None else kernel.keeps, len(inputs))
+    edges: list[Node | Tensor | None] = []
+    constants: list[Array | None] = []
+    kept: list[Any] = []
+    for x, array, keep in zip(inputs, arrays, keeps, strict=True):
+        carries = x is not None and x.requires_grad
+        edges.append((x.node or x) if x is not None and carries else None)
+        constants.append(None if carries else array)
+        kept.append(array if keep or array is None else Placeholder(array.shape, array.dtype))
+    output.requires_grad = True
+    output.node = Node(
+        op,
+        attributes,
+        tuple(edges),
+        tuple(constants),
+        tuple(kept),
+        saved,
+        kernel,
+        output.data,
+        user_line(),
+        STATE.module,
+    )
+
+
+@cache
+def _keep_flags(op: type[Op], keeps: tuple[str, ...], count: int) -> tuple[bool, ...]:
+    if op.variadic:
+        return (bool(keeps),) * count
+    return tuple(name in keeps for name in op.input_names)
+
+
+def _common_backend(op: type[Op], inputs: tuple[Tensor | None, ...], arrays: list[Array | None]) -> tuple[Backend, Any]:
+    """The backend that all operands share, and the floating-point dtype that they share (None without one)."""
+    first: Array | None = None
+    backend: Backend | None = None
+    dtype: Any = None
+    for array in arrays:
+        if array is None:
+            continue
+        if backend is None:
+            first, backend = array, backend_of(array)
+        elif type(array) is not type(first) or backend.device_of(array) != backend.device_of(first):
+            raise DeviceError(
+                f"op {op.name} needs all operands on one device, got {_describe(inputs)}, called at "
+                f"{':'.join(map(str, user_line()))}; nothing moves by itself: use tensor.to(device) or model.to(device)"
+            )
+        if array.dtype.kind in "fc":
+            if dtype is None:
+                dtype = array.dtype
+            elif array.dtype != dtype:
+                raise DTypeError(
+                    f"op {op.name} needs one floating-point dtype, got {_describe(inputs)}, called at "
+                    f"{':'.join(map(str, user_line()))}; convert with tensor.astype(...)"
+                )
+    if backend is None:
+        raise TypeError(f"op {op.name} got no tensor at all")
+    return backend, dtype
+
+
+def _describe(inputs: tuple[Tensor | None, ...]) -> str:
+    return ", ".join("None" if x is None else f"{x.dtype} {x.shape} on {x.device}" for x in inputs)

@@ -1,0 +1,354 @@
+"""The backward walk: from one output to the gradients of what it was made from.
+
+Reverse-mode differentiation carries, for each node, dL/d(output of the node). Nodes are visited in the reverse of the
+order in which they were made; when a node's turn comes, all its consumers have been visited and its gradient is
+complete. Its backward turns that gradient into one for each input, and those are added to what the inputs have so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, overload
+
+from minivit.autograd.apply import output_of, tensor_namespace
+from minivit.autograd.errors import GradientError, GraphFreedError, ModifiedInPlaceError
+from minivit.autograd.node import Node
+from minivit.autograd.op import Placeholder
+from minivit.autograd.state import STATE, enable_grad, no_grad
+from minivit.autograd.tensor import Tensor, as_tensor
+from minivit.backend import Array, backend_of
+
+Deliver = Callable[[Any, Any], None]
+
+
+def backward(
+    output: Tensor, grad_output: Any = None, *, retain_graph: bool = False, deliver: Deliver | None = None
+) -> None:
+    """Add the gradient of `output` to the `.grad` of every leaf: see `Tensor.backward`.
+
+    Parameters
+    ----------
+    deliver : callable, optional
+        Called with (leaf, gradient array) in place of adding to ``leaf.grad``. The array may be shared: copy or add,
+        never write into it.
+    """
+    _require_gradient(output, "backward()")
+    _walk(
+        output,
+        _cotangent(output, grad_output, create_graph=False),
+        None,
+        deliver or add_to_grad,
+        create_graph=False,
+        retain_graph=retain_graph,
+    )
+
+
+@overload
+def grad(
+    output: Tensor,
+    inputs: Tensor,
+    grad_output: Any = None,
+    create_graph: bool = False,
+    *,
+    retain_graph: bool | None = None,
+    allow_unused: bool = False,
+) -> Tensor: ...
+
+
+@overload
+def grad(
+    output: Tensor,
+    inputs: Sequence[Tensor],
+    grad_output: Any = None,
+    create_graph: bool = False,
+    *,
+    retain_graph: bool | None = None,
+    allow_unused: bool = False,
+) -> tuple[Tensor, ...]: ...
+
+
+def grad(
+    output: Tensor,
+    inputs: Tensor | Sequence[Tensor],
+    grad_output: Any = None,
+    create_graph: bool = False,
+    *,
+    retain_graph: bool | None = None,
+    allow_unused: bool = False,
+) -> Any:
+    """Gradient of `output` with respect to `inputs`, leaving every `.grad` alone.
+
+    Parameters
+    ----------
+    output : Tensor
+    inputs : Tensor or sequence of Tensors
+        Leaves, or tensors in the middle of the graph.
+    grad_output : array or Tensor, optional
+        Cotangent of the output's shape; 1 for an output of one element.
+    create_graph : bool
+        Make the gradients differentiable in turn: the backward texts run on Tensors, after recomputing every value
+        from the leaves (so that a first-order graph need not keep more than its backward uses).
+    retain_graph : bool, optional
+        Keep the graph for another backward; by default as `create_graph`.
+    allow_unused : bool
+        Return None for an input that the output does not depend on, in place of raising.
+
+    Returns
+    -------
+    Tensor or tuple of Tensors
+        One for each input, of its shape and dtype; a single Tensor if `inputs` is one.
+
+    Raises
+    ------
+    GradientError
+        If an input does not require gradient or no gradient reaches it.
+    """
+    _require_gradient(output, "grad()")
+    single = isinstance(inputs, Tensor)
+    wanted: tuple[Tensor, ...] = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    for position, x in enumerate(wanted):
+        if not x.requires_grad and not allow_unused:
+            raise GradientError(
+                f"grad(): input {position} {x.name or ''} does not require gradient; make it with requires_grad=True, "
+                "or pass allow_unused=True to get None for it"
+            )
+    found: dict[Any, Any] = {}
+
+    def collect(target: Any, gradient: Any) -> None:
+        found[target] = gradient if target not in found else found[target] + gradient
+
+    _walk(
+        output,
+        _cotangent(output, grad_output, create_graph),
+        {x.node or x for x in wanted if x.requires_grad},
+        collect,
+        create_graph=create_graph,
+        retain_graph=create_graph if retain_graph is None else retain_graph,
+    )
+    gradients = tuple(found.get(x.node or x) for x in wanted)
+    for position, gradient in enumerate(gradients):
+        if gradient is None and not allow_unused:
+            raise GradientError(
+                f"grad(): no gradient reaches input {position} {wanted[position].name or ''}: the output does not "
+                "depend on it, or only through stop_gradient; pass allow_unused=True to get None for it"
+            )
+    results = tuple(None if g is None else as_tensor(g) for g in gradients)
+    return results[0] if single else results
+
+
+def add_to_grad(leaf: Tensor, gradient: Array) -> None:
+    """Add to `leaf.grad`, never sharing memory with the array that came."""
+    if leaf.grad is not None:
+        if leaf.grad is leaf.gradient_buffer:
+            leaf.grad += gradient
+        else:
+            leaf.grad = leaf.grad + gradient
+    elif leaf.gradient_buffer is not None:
+        leaf.gradient_buffer[...] = gradient
+        leaf.grad = leaf.gradient_buffer
+    else:
+        leaf.grad = gradient.copy()
+
+
+def _require_gradient(output: Tensor, caller: str) -> None:
+    if not output.requires_grad:
+        raise GradientError(
+            f"{caller} on a tensor that carries no gradient: none of its inputs has requires_grad=True, or it was made "
+            "under no_grad() or behind stop_gradient()"
+        )
+
+
+def _cotangent(output: Tensor, grad_output: Any, create_graph: bool) -> Any:
+    if grad_output is None:
+        if output.size != 1:
+            raise GradientError(
+                f"the output has shape {output.shape}; a gradient is of one number: reduce it first (.sum(), .mean()) "
+                "or pass grad_output of that shape"
+            )
+        array = backend_of(output.data).module.ones_like(output.data)
+        return Tensor(array) if create_graph else array
+    cotangent = as_tensor(grad_output)
+    if cotangent.shape != output.shape or cotangent.dtype != output.dtype:
+        raise GradientError(
+            f"grad_output must have the output's shape and dtype, {output.shape} {output.dtype}; "
+            f"got {cotangent.shape} {cotangent.dtype}"
+        )
+    return cotangent if create_graph else cotangent.data
+
+
+def _walk(
+    output: Tensor,
+    cotangent: Any,
+    targets: set[Any] | None,
+    deliver: Deliver,
+    *,
+    create_graph: bool,
+    retain_graph: bool,
+) -> None:
+    """Visit the nodes behind `output` in reverse creation order and deliver the gradients of leaves (or of `targets`).
+
+    Iterative, so depth is no limit; it goes only where a wanted gradient lies.
+    """
+    root: Any = output.node if output.node is not None else output
+    if root is output:  # a leaf: its gradient is the cotangent
+        if targets is None or output in targets:
+            deliver(output, cotangent)
+        return
+    nodes = _behind(root)  # ascending
+    leads = None if targets is None else _leading_to(nodes, targets)
+    values = _recompute(nodes) if create_graph else {}
+    # For each node its gradient so far, and whether that array is ours to add to. The first contribution is taken as it
+    # is (it may be shared), the second makes a new array, later ones are added in place.
+    pending: dict[Node, tuple[Any, bool]] = {root: (cotangent, False)}
+    while nodes:
+        node = nodes.pop()
+        dy, _ = pending.pop(node, (None, False))
+        if dy is not None:
+            if targets is not None and node in targets:
+                deliver(node, dy)
+            if leads is None or leads[node]:
+                edges = node.edges
+                wanted = tuple(
+                    edge is not None and (targets is None or edge in targets or (type(edge) is Node and leads[edge]))
+                    for edge in edges
+                )
+                gradients = _node_backward(node, dy, wanted, values if create_graph else None)
+                if not retain_graph:
+                    node.free()
+                for edge, want, gradient in zip(edges, wanted, gradients, strict=True):
+                    if not want or gradient is None:
+                        continue
+                    if type(edge) is Node:
+                        _accumulate(pending, edge, gradient)
+                    else:
+                        deliver(edge, gradient)
+                continue
+        if not retain_graph:
+            node.free()
+
+
+def _behind(root: Node) -> list[Node]:
+    """Every node that `root` was made from, itself included, in creation order."""
+    seen = {root}
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        if node.freed:
+            raise GraphFreedError(
+                f"backward through {node.describe()} a second time: what its forward saved was freed by the first "
+                "backward. Pass retain_graph=True to the first one, or run the forward again"
+            )
+        for edge in node.edges:
+            if type(edge) is Node and edge not in seen:
+                seen.add(edge)
+                stack.append(edge)
+    return sorted(seen, key=lambda node: node.sequence)
+
+
+def _leading_to(nodes: list[Node], targets: set[Any]) -> dict[Any, bool]:
+    """For each node (ascending), whether a path from it reaches a target."""
+    leads: dict[Any, bool] = {}
+    for node in nodes:
+        leads[node] = any(edge in targets or leads.get(edge, False) for edge in node.edges if edge is not None)
+    return leads
+
+
+def _recompute(nodes: list[Node]) -> dict[Node, Array]:
+    """The output of every node, computed again from the leaves and the constants."""
+    values: dict[Node, Array] = {}
+    with no_grad():
+        for node in nodes:
+            arrays = _input_arrays(node, values)
+            backend = backend_of(next(a for a in arrays if a is not None))
+            values[node] = backend.module.asarray(output_of(node.op.forward(backend.F, *arrays, **node.attributes)))
+    return values
+
+
+def _input_arrays(node: Node, values: dict[Node, Array]) -> list[Array | None]:
+    return [
+        constant if edge is None else values[edge] if isinstance(edge, Node) else edge.data
+        for edge, constant in zip(node.edges, node.constants, strict=True)
+    ]
+
+
+def _node_backward(node: Node, dy: Any, wanted: tuple[bool, ...], values: dict[Node, Array] | None) -> tuple[Any, ...]:
+    for hook in STATE.hooks:
+        hook.before_backward(node, dy)
+    options: dict[str, Any] = dict(node.attributes)
+    if node.op.takes_wanted or (node.kernel is not None and values is None):
+        options["wanted"] = wanted
+    try:
+        if values is not None:
+            gradients = _backward_on_tensors(node, dy, values, options)
+        else:
+            _check_versions(node)
+            if node.kernel is not None:
+                gradients = node.kernel.backward(dy, node.saved, *node.kept, **options)
+            else:
+                gradients = node.op.backward(backend_of(dy).F, dy, node.saved, *node.kept, **options)
+            if not node.shape:  # arithmetic on 0-d arrays gives NumPy scalars
+                xp = backend_of(dy).module
+                gradients = tuple(None if g is None else xp.asarray(g) for g in gradients)
+        _check_gradients_fit(node, gradients, wanted)
+    except Exception as error:
+        error.add_note(f"in the backward of {node.describe()}")
+        raise
+    for hook in STATE.hooks:
+        hook.after_backward(node, gradients)
+    return gradients
+
+
+def _backward_on_tensors(node: Node, dy: Tensor, values: dict[Node, Array], options: dict[str, Any]) -> tuple[Any, ...]:
+    """The backward text on Tensors: its result is itself recorded, which is the second-order gradient."""
+    F = tensor_namespace()
+    inputs: list[Tensor | None] = []
+    for edge, constant in zip(node.edges, node.constants, strict=True):
+        if edge is None:
+            inputs.append(None if constant is None else Tensor(constant))
+        elif isinstance(edge, Node):
+            inputs.append(Tensor(values[edge], requires_grad=True, node=edge))
+        else:
+            inputs.append(edge)
+    with enable_grad():
+        result = node.op.forward(F, *inputs, **node.attributes)
+        saved = result[1] if isinstance(result, tuple) else None
+        gradients: tuple[Any, ...] = node.op.backward(F, dy, saved, *inputs, **options)
+    return gradients
+
+
+def _check_versions(node: Node) -> None:
+    for edge, kept, version in zip(node.edges, node.kept, node.versions, strict=True):
+        if version is not None and not isinstance(kept, Placeholder) and edge.version != version:  # type: ignore[union-attr]
+            raise ModifiedInPlaceError(
+                f"{edge.name or 'a leaf'} was changed after {node.describe()} used it, so its gradient would be wrong; "  # type: ignore[union-attr]
+                "run backward before the optimiser's step, or the forward again"
+            )
+
+
+def _check_gradients_fit(node: Node, gradients: Any, wanted: tuple[bool, ...]) -> None:
+    if not isinstance(gradients, tuple) or len(gradients) != len(node.edges):
+        raise GradientError(
+            f"the backward of {node.op.name} must return a tuple with one gradient for each of its {len(node.edges)} "
+            f"inputs, got {type(gradients).__name__}"
+            + (f" of {len(gradients)}" if isinstance(gradients, tuple) else "")
+        )
+    for position, (edge, want, gradient) in enumerate(zip(node.edges, wanted, gradients, strict=True)):
+        if not want or gradient is None or edge is None:
+            continue
+        if gradient.shape != edge.shape or gradient.dtype != edge.dtype:
+            raise GradientError(
+                f"the backward of {node.op.name} returned for input {position} a gradient of {gradient.dtype} "
+                f"{gradient.shape}; the input is {edge.dtype} {edge.shape} (a missing F.sum_to, or a promotion)"
+            )
+
+
+def _accumulate(pending: dict[Node, tuple[Any, bool]], node: Node, gradient: Any) -> None:
+    if node not in pending:
+        pending[node] = (gradient, False)
+        return
+    total, owned = pending[node]
+    if owned and not isinstance(total, Tensor):
+        total += gradient
+        pending[node] = (total, True)
+    else:
+        pending[node] = (total + gradient, True)

@@ -1,0 +1,78 @@
+"""What belongs to a thread: whether it records, whether it unrolls ops, its hooks, the module it is in.
+
+Every context manager here restores what it found, also when an exception leaves it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from minivit.autograd.hooks import Hook
+
+PACKAGE_FOLDER = str(Path(__file__).resolve().parent.parent)
+
+
+class _ThreadState(threading.local):
+    recording: bool = True
+    unrolling: bool = False
+    hooks: tuple[Hook, ...] = ()
+    module: Any = None
+
+
+STATE = _ThreadState()
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Record nothing in this thread: forward only, no memory kept for a backward."""
+    before = STATE.recording
+    STATE.recording = False
+    try:
+        yield
+    finally:
+        STATE.recording = before
+
+
+@contextmanager
+def enable_grad() -> Iterator[None]:
+    """Record again inside a `no_grad` block."""
+    before = STATE.recording
+    STATE.recording = True
+    try:
+        yield
+    finally:
+        STATE.recording = before
+
+
+def is_grad_enabled() -> bool:
+    """Whether this thread records what a backward needs."""
+    return STATE.recording
+
+
+@contextmanager
+def unrolled() -> Iterator[None]:
+    """Build composed ops from their primitives instead of running them as one node.
+
+    The same forward text then runs on Tensors: the reference that a hand-derived backward is tested against, and the
+    zoomed-in view of a drawn graph.
+    """
+    before = STATE.unrolling
+    STATE.unrolling = True
+    try:
+        yield
+    finally:
+        STATE.unrolling = before
+
+
+def user_line() -> tuple[str, int]:
+    """File and line of the innermost frame outside the package."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE_FOLDER):
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno

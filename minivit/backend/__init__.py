@@ -1,0 +1,34 @@
+"""Arrays and devices: the only room that knows NumPy from CuPy."""
+
+from minivit.backend.device import (
+    Array,
+    Backend,
+    array_module,
+    available_devices,
+    backend_for_device,
+    backend_of,
+    device_of,
+    move,
+    register_backend,
+    to_host,
+)
+from minivit.backend.kernel import Kernel
+from minivit.backend.kernels import find_kernel, kernels_disabled
+from minivit.backend.namespace import ArrayNamespace
+
+__all__ = [
+    "Array",
+    "ArrayNamespace",
+    "Backend",
+    "Kernel",
+    "array_module",
+    "available_devices",
+    "backend_for_device",
+    "backend_of",
+    "device_of",
+    "find_kernel",
+    "kernels_disabled",
+    "move",
+    "register_backend",
+    "to_host",
+]

@@ -1,0 +1,46 @@
+"""Finding the kernel of an op: the faster twin of its text for one array library."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from minivit.backend.kernel import Kernel
+
+
+class _Switch(threading.local):
+    disabled = False
+
+
+_SWITCH = _Switch()
+
+
+@contextmanager
+def kernels_disabled() -> Iterator[None]:
+    """Run the text of every op, never a kernel, in this thread: what a kernel is compared with."""
+    before = _SWITCH.disabled
+    _SWITCH.disabled = True
+    try:
+        yield
+    finally:
+        _SWITCH.disabled = before
+
+
+@cache
+def _cpu_kernels() -> dict[str, Kernel]:
+    from minivit.backend.cpu import KERNELS
+
+    return KERNELS
+
+
+def find_kernel(name: str, device_family: str, arrays: list[Any], attributes: dict[str, Any]) -> Kernel | None:
+    """The kernel for an op on these arrays, or None where its text has to do."""
+    if device_family != "cpu" or _SWITCH.disabled:
+        return None
+    kernel = _cpu_kernels().get(name)
+    if kernel is None or not kernel.accepts(*arrays, **attributes):
+        return None
+    return kernel
