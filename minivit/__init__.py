@@ -1,17 +1,24 @@
 """Vision Transformers on a hand-written autograd engine over NumPy and CuPy."""
 
-from minivit import ops
+from minivit import augment, data, models, nn, ops, optim
 from minivit.autograd import Op, Tensor, enable_grad, grad, no_grad, stop_gradient, tensor, unrolled
+from minivit.nn import manual_seed
 from minivit.version import __version__
 
 __all__ = [
     "Op",
     "Tensor",
     "__version__",
+    "augment",
+    "data",
     "enable_grad",
     "grad",
+    "manual_seed",
+    "models",
+    "nn",
     "no_grad",
     "ops",
+    "optim",
     "stop_gradient",
     "tensor",
     "unrolled",

@@ -1,0 +1,82 @@
+"""Named models."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from minivit.models.vit import VisionTransformer
+from minivit.nn import Module
+
+# Width, depth, heads and perceptron of the published sizes: Dosovitskiy et al. 2020, table 1 (Base, Large, Huge);
+# Touvron et al. 2021, arXiv:2012.12877, table 1 (Tiny, Small).
+SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {"dim": 192, "depth": 12, "heads": 3, "mlp_dim": 768},
+    "small": {"dim": 384, "depth": 12, "heads": 6, "mlp_dim": 1536},
+    "base": {"dim": 768, "depth": 12, "heads": 12, "mlp_dim": 3072},
+    "large": {"dim": 1024, "depth": 24, "heads": 16, "mlp_dim": 4096},
+    "huge": {"dim": 1280, "depth": 32, "heads": 16, "mlp_dim": 5120},
+}
+
+PUBLISHED_PATCHES = {"tiny": (16,), "small": (8, 16, 32), "base": (8, 16, 32), "large": (14, 16, 32), "huge": (14,)}
+
+CONFIGS: dict[str, dict[str, Any]] = {
+    f"vit_{size}_patch{patch}_224": {**SIZES[size], "image_size": 224, "patch_size": patch, "num_classes": 1000}
+    for size, patches in PUBLISHED_PATCHES.items()
+    for patch in patches
+}
+
+CIFAR: dict[str, Any] = {"image_size": 32, "patch_size": 4, "num_classes": 10}
+CONFIGS |= {
+    "vit_tiny_cifar": {**SIZES["tiny"], **CIFAR},
+    "vit_small_cifar": {**SIZES["small"], **CIFAR},
+    # Hassani et al. 2021, arXiv:2104.05704: ViT-Lite-7/4; Lee et al. 2021, arXiv:2112.13492: width 192, depth 9.
+    "vit_lite_cifar": {**CIFAR, "dim": 256, "depth": 7, "heads": 4, "mlp_dim": 512},
+    "vit_192x9_cifar": {**CIFAR, "dim": 192, "depth": 9, "heads": 12, "mlp_dim": 384},
+    # Plain ViT for minutes on a CPU.
+    "vit_micro_cifar": {**CIFAR, "dim": 96, "depth": 6, "heads": 3, "mlp_dim": 192, "pool": "mean"},
+    # The model that Google's code is tested with.
+    "vit_testing": {
+        "dim": 10,
+        "depth": 1,
+        "heads": 2,
+        "mlp_dim": 10,
+        "image_size": 224,
+        "patch_size": 16,
+        "num_classes": 1000,
+    },
+}
+
+
+def create(name: str, **overrides: Any) -> Module:
+    """Make a named model.
+
+    Parameters
+    ----------
+    name : str
+        See `list`.
+    **overrides
+        Settings of the model's class that replace the named ones, such as ``num_classes=100`` or ``seed=1``.
+
+    Returns
+    -------
+    Module
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, with the nearest ones.
+    """
+    if name not in CONFIGS:
+        near = difflib.get_close_matches(name, CONFIGS, n=3, cutoff=0.4)
+        raise ValueError(
+            f"unknown model {name!r}; "
+            + (f"did you mean {', '.join(near)}? " if near else "")
+            + f"All models: {', '.join(CONFIGS)}"
+        )
+    return VisionTransformer(**{**CONFIGS[name], **overrides})
+
+
+def list() -> tuple[str, ...]:
+    """Names that `create` knows."""
+    return tuple(CONFIGS)

@@ -1,0 +1,252 @@
+"""The Vision Transformer (Dosovitskiy et al. 2020, arXiv:2010.11929), with timm's names for its parameters.
+
+An image is cut into patches; each becomes a vector, a token. A class token joins them, positions are added, and a stack
+of Transformer blocks lets the tokens exchange information. A linear head reads the class token (or the tokens' mean).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minivit import ops
+from minivit.autograd import Tensor
+from minivit.autograd.errors import ShapeError
+from minivit.backend.random import generator
+from minivit.nn import (
+    ConvolutionalStem,
+    Dropout,
+    LayerNorm,
+    Linear,
+    Module,
+    Parameter,
+    PatchEmbedding,
+    TransformerBlock,
+    checkpoint,
+    init,
+)
+
+
+class VisionTransformer(Module):
+    """Vision Transformer.
+
+    Parameters
+    ----------
+    image_size : int
+        Side of the square images, in pixels.
+    patch_size : int
+        Side of a patch, in pixels; divides `image_size`. With `stem` it has to be 2^len(stem).
+    dim, depth, heads, mlp_dim : int
+        Width, number of blocks, heads in each, width inside the perceptron.
+    num_classes : int
+        0 leaves out the head: the model then returns features.
+    channels : int
+        Of the images.
+    pool : {"cls", "mean"}
+        Read the class token, or the mean of the patches' tokens (then there is no class token).
+    positions : {"learnable", "sincos2d", "none"}
+        "sincos2d" is fixed: sines and cosines of the row and the column (Beyer et al. 2022, arXiv:2205.01580).
+    stem : sequence of int, optional
+        Use 3x3 convolutions with ReLU and max pooling of these widths in place of cutting patches.
+    dropout, drop_path : float
+        Of elements; of whole residual branches, growing linearly with depth to this rate.
+    qkv_bias : bool
+    gelu : {"none", "tanh"}
+        Exact or approximate.
+    eps : float
+        Of the LayerNorms.
+    initialization : {"timm", "paper", "none"}
+        "timm": truncated normal of 0.02. "paper" (Google's code): LeCun normal for patches, Xavier uniform for the
+        rest, a zero head. "none": zeros, for weights that are loaded afterwards.
+    seed : int
+        Of the initial weights.
+    checkpoint_blocks : bool
+        Keep only each block's input and recompute its inside in the backward.
+
+    Raises
+    ------
+    ValueError
+        For settings that do not fit together.
+    """
+
+    def __init__(
+        self,
+        image_size: int = 224,
+        patch_size: int = 16,
+        dim: int = 768,
+        depth: int = 12,
+        heads: int = 12,
+        mlp_dim: int = 3072,
+        num_classes: int = 1000,
+        *,
+        channels: int = 3,
+        pool: str = "cls",
+        positions: str = "learnable",
+        stem: Sequence[int] | None = None,
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+        qkv_bias: bool = True,
+        gelu: str = "none",
+        eps: float = 1e-6,
+        initialization: str = "timm",
+        seed: int = 0,
+        checkpoint_blocks: bool = False,
+    ) -> None:
+        self.config: dict[str, Any] = {key: value for key, value in locals().items() if key != "self"}
+        self.config.pop("__class__", None)
+        _check(self.config)
+        self.image_size, self.patch_size, self.channels = image_size, patch_size, channels
+        self.checkpoint_blocks = checkpoint_blocks
+        side = image_size // patch_size
+        if pool == "cls":
+            self.cls_token = Parameter(np.zeros((1, 1, dim), np.float32))
+        self.position_count = side * side + (pool == "cls")
+        if positions == "learnable":
+            self.pos_embed: Any = Parameter(np.zeros((1, self.position_count, dim), np.float32))
+        self.patch_embed: Module = (
+            ConvolutionalStem(channels, stem) if stem else PatchEmbedding(channels, dim, patch_size)
+        )
+        self.pos_drop = Dropout(dropout)
+        rates = [drop_path * block / max(depth - 1, 1) for block in range(depth)]
+        self.blocks = [TransformerBlock(dim, heads, mlp_dim, qkv_bias, dropout, rate, gelu, eps) for rate in rates]
+        self.norm = LayerNorm(dim, eps)
+        if num_classes:
+            self.head = Linear(dim, num_classes)
+        if initialization != "none":
+            self.initialize(initialization, seed)
+        for name, parameter in self.named_parameters():
+            parameter.name = name
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images to logits.
+
+        Parameters
+        ----------
+        images : Tensor of shape (B, C, H, W)
+            Normalised as in training.
+
+        Returns
+        -------
+        Tensor of shape (B, num_classes), or (B, dim) without a head
+        """
+        features = self.forward_features(images)  # (B, N, D)
+        pooled = features[:, 0] if self.config["pool"] == "cls" else features.mean(1)  # (B, D)
+        return self.head(pooled) if self.config["num_classes"] else pooled
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) to the normalised tokens (B, N, D) of the last block."""
+        if images.ndim != 4 or images.shape[1:] != (self.channels, self.image_size, self.image_size):
+            raise ShapeError(
+                f"the model takes images (B, {self.channels}, {self.image_size}, {self.image_size}), got {images.shape}"
+            )
+        x = self.patch_embed(images)  # (B, N, D)
+        x = self.pos_drop(ops.embed_tokens(x, getattr(self, "cls_token", None), self._positions(x)))
+        for block in self.blocks:
+            x = checkpoint(block, x) if self.checkpoint_blocks and self.training else block(x)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+    def _positions(self, like: Tensor) -> Any:
+        kind = self.config["positions"]
+        if kind == "learnable":
+            return self.pos_embed
+        if kind == "none":
+            return None
+        from minivit.backend import backend_of
+
+        side = self.image_size // self.patch_size
+        table = sincos_positions(side, self.config["dim"], self.config["pool"] == "cls").astype(like.dtype)
+        return Tensor(backend_of(like.data).from_host(table, like.device))
+
+    def initialize(self, name: str, seed: int) -> None:
+        """Draw all weights anew: see `initialization`. Each from its own stream, so no weight depends on another."""
+        dense = {"timm": init.truncated_normal(0.02), "paper": init.xavier_uniform}[name]
+        for path, parameter in self.named_parameters():
+            draw = dense
+            if path == "cls_token":
+                draw = init.normal(1e-6) if name == "timm" else init.zeros
+            elif path == "pos_embed":
+                draw = init.truncated_normal(0.02) if name == "timm" else init.normal(0.02)
+            elif "norm" in path:
+                draw = init.ones if path.endswith("weight") else init.zeros
+            elif path.startswith("patch_embed.convs"):
+                draw = init.kaiming_normal_fan_in if path.endswith("weight") else init.zeros
+            elif path.endswith("bias"):
+                draw = init.normal(1e-6) if name == "paper" and ".mlp." in path else init.zeros
+            elif name == "paper" and path == "head.weight":
+                draw = init.zeros
+            elif name == "paper" and path == "patch_embed.proj.weight":
+                draw = init.lecun_normal
+            elif name == "paper" and path.endswith("qkv.weight"):
+                draw = _each_third(dense)  # query, key and value are three matrices in the paper's code
+            parameter.assign(draw(generator(seed, "weights", path), parameter.shape))
+
+    def describe(self) -> str:
+        """The model's settings."""
+        return ", ".join(f"{key}={value!r}" for key, value in self.config.items() if key not in ("seed",))
+
+
+def _each_third(draw: init.Initializer) -> init.Initializer:
+    def thirds(numbers: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        return np.concatenate([draw(numbers, (shape[0] // 3, *shape[1:])) for _ in range(3)])
+
+    return thirds
+
+
+def sincos_positions(side: int, dim: int, class_token: bool, temperature: float = 10_000.0) -> np.ndarray:
+    """Fixed two-dimensional position embedding.
+
+    Parameters
+    ----------
+    side : int
+        Tokens in a row and in a column.
+    dim : int
+        A multiple of 4: a quarter each for the sine and cosine of the column, then of the row.
+    class_token : bool
+        Put a zero vector in front.
+    temperature : float
+        The longest wavelength over 2 pi.
+
+    Returns
+    -------
+    ndarray of shape (1, side^2 (+ 1), dim), float64
+    """
+    frequencies = temperature ** -(np.arange(dim // 4) / max(dim // 4 - 1, 1))  # (D/4,)
+    rows, columns = np.mgrid[:side, :side]
+    angles = [axis.reshape(-1, 1) * frequencies for axis in (columns, rows)]  # (N, D/4) each
+    table = np.concatenate([f(angle) for angle in angles for f in (np.sin, np.cos)], axis=1)  # (N, D)
+    if class_token:
+        table = np.concatenate([np.zeros((1, dim)), table])
+    return table[None]
+
+
+def _check(config: dict[str, Any]) -> None:
+    """Raise a ValueError for settings that do not fit together."""
+    for key, allowed in {
+        "pool": ("cls", "mean"),
+        "positions": ("learnable", "sincos2d", "none"),
+        "gelu": ("none", "tanh"),
+        "initialization": ("timm", "paper", "none"),
+    }.items():
+        if config[key] not in allowed:
+            raise ValueError(f"VisionTransformer: {key} must be one of {', '.join(allowed)}; got {config[key]!r}")
+    if config["image_size"] % config["patch_size"]:
+        raise ValueError(
+            f"VisionTransformer: patch_size {config['patch_size']} does not divide image_size {config['image_size']}"
+        )
+    if config["dim"] % config["heads"]:
+        raise ValueError(f"VisionTransformer: dim {config['dim']} is not a multiple of {config['heads']} heads")
+    if config["positions"] == "sincos2d" and config["dim"] % 4:
+        raise ValueError(f"VisionTransformer: sincos2d positions need a dim that 4 divides, got {config['dim']}")
+    stem = config["stem"]
+    if stem and (stem[-1] != config["dim"] or 2 ** len(stem) != config["patch_size"]):
+        raise ValueError(
+            f"VisionTransformer: a stem of widths {list(stem)} makes tokens of width {stem[-1]} and halves the image "
+            f"{len(stem)} times; that needs dim={stem[-1]} and patch_size={2 ** len(stem)}, "
+            f"got dim={config['dim']} and patch_size={config['patch_size']}"
+        )
+    for key in ("dropout", "drop_path"):
+        if not 0.0 <= config[key] < 1.0 or math.isnan(config[key]):
+            raise ValueError(f"VisionTransformer: {key} must lie in [0, 1), got {config[key]}")
