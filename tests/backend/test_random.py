@@ -150,7 +150,12 @@ def test_generator_is_keyed_by_seed_and_stream():
 
 
 def test_generator_bits_are_fixed():
-    assert random.generator(0, "shuffle", 0).integers(0, 2**32, 3).tolist() == [3416142780, 3426302586, 329181542]
+    assert random.generator(0, "shuffle", 0).integers(0, 2**32, 3).tolist() == [3416142780, 194684886, 329181542]
+
+
+def test_random_bits_are_fixed():
+    bits = random.random_bits(np, 1, 2, "crop", np.array([3]), 5)
+    assert bits.tolist() == [[719711403, 1547744472, 3099307814, 945057967, 998957430]]
 
 
 def test_numpy_random_state_is_left_alone():

@@ -1,0 +1,10 @@
+"""Augmentation of batches of images, in array code that runs on NumPy and CuPy alike."""
+
+from minivit.augment.crop import random_crop
+from minivit.augment.cutout import cutout
+from minivit.augment.flip import random_flip
+from minivit.augment.mixup import mixup, one_hot
+from minivit.augment.normalize import normalize
+from minivit.augment.pipeline import TrainAugmentation
+
+__all__ = ["TrainAugmentation", "cutout", "mixup", "normalize", "one_hot", "random_crop", "random_flip"]

@@ -1,0 +1,69 @@
+"""The usual augmentation of small images, in one gather."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from minivit.augment.checks import check_images
+from minivit.augment.crop import crop_windows
+from minivit.augment.cutout import cutout
+from minivit.augment.flip import flip_choice
+from minivit.augment.gather import gather
+from minivit.augment.normalize import normalize
+from minivit.backend import Array, array_module
+
+
+@dataclass(frozen=True)
+class TrainAugmentation:
+    """Crop, flip, normalise, cut out: bytes in, a model's input out.
+
+    The same as `random_crop`, `random_flip`, `normalize` and `cutout` (which blanks to the training mean, now 0) one
+    after the other, with the same random numbers.
+
+    Attributes
+    ----------
+    mean, std : tuple of C floats
+        As for `normalize`.
+    seed : int
+    padding : int
+        Of the crop: images are shifted by as many pixels in each direction. 0 leaves them in place.
+    padding_mode : {"reflect", "zero"}
+        ``"zero"`` for images on black, such as digits.
+    flip : bool
+        Whether half of the images are mirrored. Not for digits or text.
+    cutout_size : int
+        Side of the blanked square in pixels. 0 blanks none.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    seed: int
+    padding: int = 4
+    padding_mode: str = "reflect"
+    flip: bool = True
+    cutout_size: int = 0
+
+    def __call__(self, images: Array, step: int, image_index: Array) -> Array:
+        """Augment a batch, or any part of it.
+
+        Parameters
+        ----------
+        images : array (B, C, H, W) of uint8
+        step : int
+            Of training: another step augments the same image in another way.
+        image_index : array (B,) of an integer type
+            The images' numbers in the dataset.
+
+        Returns
+        -------
+        array (B, C, H, W) of float32
+        """
+        xp = array_module(images)
+        check_images(images, image_index)
+        key = {"seed": self.seed, "step": step, "image_index": image_index}
+        rows, columns = crop_windows(xp, images.shape, self.padding, mode=self.padding_mode, **key)
+        if self.flip:
+            columns = xp.where(flip_choice(xp, **key)[:, None], columns[:, ::-1], columns)
+        images = gather(images, rows, columns, xp, None if self.padding_mode == "reflect" else 0)
+        images = normalize(images, self.mean, self.std)
+        return cutout(images, self.cutout_size, **key) if self.cutout_size else images

@@ -1,0 +1,48 @@
+"""Tests of minivit/augment/pipeline.py."""
+
+import numpy as np
+import pytest
+
+from minivit.augment import TrainAugmentation, cutout, normalize, random_crop, random_flip
+
+MEAN, STD = (0.5, 0.25, 0.1), (0.2, 0.3, 0.4)
+
+
+def make(count=12):
+    return np.random.default_rng(0).integers(0, 256, (count, 3, 8, 8), dtype=np.uint8), np.arange(count) * 7
+
+
+@pytest.mark.parametrize("mode", ["reflect", "zero"])
+@pytest.mark.parametrize("flip", [True, False])
+@pytest.mark.parametrize("cutout_size", [0, 3])
+def test_it_is_its_parts_one_after_the_other(mode, flip, cutout_size):
+    images, index = make()
+    before = images.copy()
+    augment = TrainAugmentation(MEAN, STD, 5, padding=2, padding_mode=mode, flip=flip, cutout_size=cutout_size)
+    key = {"seed": 5, "step": 9, "image_index": index}
+    expected = random_crop(images, 2, mode=mode, **key)
+    if flip:
+        expected = random_flip(expected, **key)
+    expected = normalize(expected, MEAN, STD)
+    if cutout_size:
+        expected = cutout(expected, cutout_size, fill=0.0, **key)
+    augmented = augment(images, 9, index)
+    assert augmented.dtype == np.float32
+    np.testing.assert_array_equal(augmented, expected)
+    np.testing.assert_array_equal(images, before)
+
+
+def test_the_result_does_not_depend_on_how_the_batch_is_split():
+    images, index = make()
+    augment = TrainAugmentation(MEAN, STD, 5, padding=2, cutout_size=2)
+    whole = augment(images, 4, index)
+    np.testing.assert_array_equal(
+        np.concatenate([augment(images[s], 4, index[s]) for s in (np.s_[:5], np.s_[5:])]), whole
+    )
+    assert (augment(images, 5, index) != whole).any()
+
+
+def test_nothing_to_do_is_normalize():
+    images, index = make()
+    plain = TrainAugmentation(MEAN, STD, 0, padding=0, flip=False)
+    np.testing.assert_array_equal(plain(images, 0, index), normalize(images, MEAN, STD))
