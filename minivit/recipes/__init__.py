@@ -1,0 +1,1 @@
+"""Training procedures: the loop, checkpoints, metrics, evaluation, results."""

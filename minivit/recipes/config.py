@@ -1,0 +1,113 @@
+"""The settings of a supervised run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from minivit import models
+from minivit.optim import SCHEDULES
+
+
+@dataclass
+class TrainConfig:
+    """Settings of a supervised training run. Where a setting is None, the preset of the data set decides."""
+
+    dataset: str = "auto"
+    """cifar10, cifar100, digits, shapes, or a folder with a sub-folder of images a class. "auto" is CIFAR-10 where
+    it is at hand or can be downloaded, else the embedded digits."""
+    data_dir: str | None = None
+    """Where data sets lie or are downloaded to; before it $MINIVIT_DATA and the user cache are searched."""
+    download: bool = True
+    """Download a data set that is nowhere to be found."""
+    image_size: int = 32
+    """Side to which the images of a folder are resized."""
+    model: str | None = None
+    """A model's name (python -m minivit summary lists them), or "preset"."""
+    epochs: float | None = None
+    """Passes over the training set."""
+    minutes: float | None = None
+    """Wall-clock budget in place of epochs: the speed is measured first, then the number of steps is fixed."""
+    steps: int | None = None
+    """Number of steps in place of epochs or minutes; repeats a run that --minutes made."""
+    batch_size: int | None = None
+    """Images in a step."""
+    micro_batch: int | None = None
+    """Images that go forward and backward at once; the gradients of a step's micro-batches are added up. The largest
+    that fits the cache is fastest on a CPU; on a GPU take all that fits the memory."""
+    optimizer: Literal["adamw", "sgd"] | None = None
+    """AdamW, or SGD with Nesterov momentum 0.9."""
+    learning_rate: float | None = None
+    """Peak learning rate."""
+    weight_decay: float | None = None
+    """Of matrices and kernels; biases, LayerNorms, class token and positions are not decayed."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """How the learning rate falls after the warm-up."""
+    warmup: float | None = None
+    """Fraction of the steps in which the learning rate rises linearly."""
+    clip: float = 1.0
+    """Largest norm of the gradient; 0 leaves it alone."""
+    label_smoothing: float | None = None
+    """Share of the target that is spread over all classes."""
+    crop: int | None = None
+    """Pixels by which images are shifted at random (padding by reflection, or by black for digits)."""
+    flip: bool | None = None
+    """Mirror half of the images."""
+    cutout: int | None = None
+    """Side of a square that is blanked, in pixels; 0 blanks none."""
+    mixup: float | None = None
+    """Parameter of the Beta distribution from which images are mixed; 0 mixes none."""
+    drop_path: float | None = None
+    """Rate at which residual branches are left out."""
+    ema: float | None = None
+    """Decay of the average of the weights that is evaluated; 0 evaluates the weights themselves."""
+    validation: float | None = None
+    """Share of the training set that is held out to watch the run (a data set's own validation split is used first)."""
+    device: str = "cpu"
+    """cpu, cuda, cuda:1, ..."""
+    threads: int = 0
+    """CPU threads; 0 takes all cores that this process may use."""
+    seed: int = 0
+    """Of weights, shuffles, augmentation and masks."""
+    checkpoint_minutes: float = 2.0
+    """Write a checkpoint this often, and at the end of each epoch."""
+
+    def __post_init__(self) -> None:
+        if sum(value is not None for value in (self.epochs, self.minutes, self.steps)) > 1:
+            raise ValueError("give only one of epochs, minutes and steps")
+        for name in ("epochs", "minutes", "steps", "batch_size", "micro_batch", "checkpoint_minutes"):
+            _require(self, name, lambda value: value > 0, "above 0")
+        for name in ("learning_rate", "weight_decay", "clip", "crop", "cutout", "mixup", "threads"):
+            _require(self, name, lambda value: value >= 0, "at least 0")
+        for name in ("label_smoothing", "warmup", "drop_path", "ema", "validation"):
+            _require(self, name, lambda value: 0.0 <= value < 1.0, "in [0, 1)")
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}; got {self.schedule!r}")
+        if self.model not in (None, "preset") and self.model not in models.list():
+            models.create(str(self.model))  # raises, with the nearest names
+
+    def filled(self, preset: dict[str, Any]) -> TrainConfig:
+        """A copy in which the preset's values stand for what is None."""
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        length_given = any(own[name] is not None for name in ("epochs", "minutes", "steps"))
+        for name, value in preset.items():
+            if own.get(name) is None and not (name in ("epochs", "minutes", "steps") and length_given):
+                own[name] = value
+        return TrainConfig(**own)
+
+    def to_json(self) -> str:
+        """As JSON."""
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
+        """From what `to_json` wrote."""
+        return cls(**values)
+
+
+def _require(config: TrainConfig, name: str, holds: Any, what: str) -> None:
+    value = getattr(config, name)
+    if value is not None and not holds(value):
+        raise ValueError(f"{name} must be {what}, got {value}")

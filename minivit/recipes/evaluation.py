@@ -1,0 +1,92 @@
+"""How good a classifier is on a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from minivit import augment
+from minivit.autograd import Tensor, no_grad
+from minivit.backend import backend_for_device, to_host
+from minivit.data import Dataset
+from minivit.nn import Module
+from minivit.ops import cross_entropy
+from minivit.recipes.parallel import Workers, evaluate_parts
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Result of an evaluation.
+
+    Attributes
+    ----------
+    accuracy : float
+        Share of the images whose class got the largest logit.
+    loss : float
+        Mean cross-entropy, in nats.
+    confusion : array (K, K)
+        Images of class i (row) that were taken for class j (column).
+    predictions : array (N,)
+    """
+
+    accuracy: float
+    loss: float
+    confusion: np.ndarray
+    predictions: np.ndarray
+
+
+def predict_logits(
+    model: Module,
+    dataset: Dataset,
+    mean: Sequence[float],
+    std: Sequence[float],
+    workers: Workers,
+    part: int = 64,
+) -> np.ndarray:
+    """Logits (N, K) of every image, in order, without augmentation and with dropout off."""
+    was_training = model.training
+    model.eval()
+    device = model.device
+    backend = backend_for_device(device)
+
+    def logits_of(piece: slice) -> np.ndarray:
+        images = backend.from_host(dataset.images[piece], device)
+        with no_grad():
+            return to_host(model(Tensor(augment.normalize(images, mean, std))).data)
+
+    try:
+        return np.concatenate(evaluate_parts(workers, logits_of, len(dataset), part))
+    finally:
+        model.train(was_training)
+
+
+def evaluate(
+    model: Module,
+    dataset: Dataset,
+    mean: Sequence[float],
+    std: Sequence[float],
+    workers: Workers,
+    part: int = 64,
+) -> Evaluation:
+    """Accuracy, loss and confusion matrix of a model on a data set.
+
+    Parameters
+    ----------
+    model : Module
+        Images (B, C, H, W) -> logits (B, K).
+    dataset : Dataset
+    mean, std : sequence of C floats
+        The normalisation that the model was trained with.
+    workers : Workers
+    part : int
+        Images in one forward.
+    """
+    logits = predict_logits(model, dataset, mean, std, workers, part)
+    predictions = logits.argmax(1)
+    classes = logits.shape[1]
+    confusion = np.bincount(dataset.labels * classes + predictions, minlength=classes**2).reshape(classes, classes)
+    with no_grad():
+        loss = cross_entropy(Tensor(logits), dataset.labels).item()
+    return Evaluation(float((predictions == dataset.labels).mean()), float(loss), confusion, predictions)

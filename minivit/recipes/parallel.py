@@ -1,0 +1,132 @@
+"""Forward and backward of a batch in micro-batches, on several CPU threads.
+
+NumPy lets go of the interpreter while it multiplies matrices and runs ufuncs, so threads that each take a part of the
+batch keep all cores busy with everything, not with the matrix products alone; and a micro-batch whose activations stay
+in the cache is faster than the whole batch at once. Every thread adds to a gradient buffer of its own; they are summed
+in a fixed order, so the same settings give the same bits.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any, TypeVar
+
+from threadpoolctl import ThreadpoolController
+
+from minivit.autograd import Tensor, backward
+from minivit.nn import FlatParameters, GradientBuffer
+from minivit.nn.flat import combine
+
+Result = TypeVar("Result")
+
+
+def available_threads() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Workers:
+    """Threads that each run one part of a batch at a time, with BLAS on one thread each.
+
+    Parameters
+    ----------
+    threads : int
+        0 takes all cores that this process may use.
+    """
+
+    def __init__(self, threads: int = 0) -> None:
+        self.threads = threads or available_threads()
+        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="minivit-worker") if self.threads > 1 else None
+        self._blas = ThreadpoolController()
+
+    @contextmanager
+    def limited_blas(self) -> Iterator[None]:
+        """BLAS on one thread a worker while the block runs; as it was afterwards."""
+        with self._blas.limit(limits=1, user_api="blas"):
+            yield
+
+    def map(self, function: Callable[[int], Result]) -> list[Result]:
+        """`function(worker)` of every worker, at the same time; the first error of a worker is raised."""
+        if self._pool is None:
+            return [function(0)]
+        futures = [self._pool.submit(function, worker) for worker in range(self.threads)]
+        return [future.result() for future in futures]
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+
+def split(size: int, micro_batch: int, workers: int) -> list[list[slice]]:
+    """Contiguous micro-batches of a batch, dealt to the workers in contiguous runs of nearly equal size."""
+    count = -(-size // micro_batch)
+    count = max(count, min(workers, size))
+    bounds = [round(i * size / count) for i in range(count + 1)]
+    parts = [slice(a, b) for a, b in pairwise(bounds) if b > a]
+    cuts = [round(i * len(parts) / workers) for i in range(workers + 1)]
+    return [parts[a:b] for a, b in pairwise(cuts)]
+
+
+class ParallelGradients:
+    """Accumulates the gradients of a batch from its micro-batches.
+
+    Parameters
+    ----------
+    flat : FlatParameters
+        Of the model; laid out anew, it needs a new ParallelGradients.
+    workers : Workers
+    micro_batch : int
+    """
+
+    def __init__(self, flat: FlatParameters, workers: Workers, micro_batch: int) -> None:
+        self.flat, self.workers, self.micro_batch = flat, workers, micro_batch
+        own = [GradientBuffer(flat, flat.grad)]  # the first worker adds into the model's own buffer
+        self.buffers = own + [GradientBuffer(flat) for _ in range(workers.threads - 1)]
+
+    def run(self, loss_of: Callable[[slice], tuple[Tensor, Any]], size: int) -> list[Any]:
+        """Forward and backward of every part; afterwards each parameter's `.grad` holds the sum.
+
+        Parameters
+        ----------
+        loss_of : callable
+            slice of the batch -> (loss, anything): the loss as a sum over the slice divided by the size of the whole
+            batch, so that the parts add up.
+        size : int
+            Of the batch.
+
+        Returns
+        -------
+        list
+            The second values, in the order of the parts.
+        """
+        shares = split(size, self.micro_batch, self.workers.threads)
+
+        def work(worker: int) -> list[Any]:
+            buffer = self.buffers[worker]
+            buffer.clear()
+            collected = []
+            for part in shares[worker]:
+                loss, value = loss_of(part)
+                backward(loss, deliver=buffer.deliver)
+                collected.append(value)
+            return collected
+
+        for segment in self.flat.segments:
+            segment.parameter.grad = None
+        results = self.workers.map(work)
+        combine(self.flat, self.buffers)
+        return [value for collected in results for value in collected]
+
+
+def evaluate_parts(workers: Workers, function: Callable[[slice], Result], size: int, part: int) -> list[Result]:
+    """`function` of contiguous parts of at most `part`, spread over the workers; results in order."""
+    shares = split(size, part, workers.threads)
+    results = workers.map(lambda worker: [function(piece) for piece in shares[worker]])
+    return [value for collected in results for value in collected]

@@ -1,0 +1,133 @@
+"""Pictures of a run: learning curve, confusion matrix, test images with their attention."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minivit.data import Dataset
+from minivit.nn import Module
+from minivit.recipes.evaluation import Evaluation
+from minivit.recipes.metrics import read_metrics
+
+INK, TRAIN, HELD_OUT = "#333333", "#4477aa", "#cc6677"
+
+
+def draw_run(
+    out: Path, model: Module, test_set: Dataset, test: Evaluation, mean: Sequence[float], std: Sequence[float]
+) -> list[Path]:
+    """Draw every picture of a finished run into its folder.
+
+    Returns
+    -------
+    list of Path
+        The files, none if matplotlib is not installed.
+    """
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        return []
+    with mpl.rc_context({"backend": "agg", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        return [
+            draw_learning_curve(out / "metrics.jsonl", out / "learning_curve.png"),
+            draw_confusion(test.confusion, test_set.classes, test.accuracy, out / "confusion.png"),
+            draw_attention(model, test_set, test, mean, std, out / "attention.png"),
+        ]
+
+
+def draw_learning_curve(metrics: Path, path: Path) -> Path:
+    """Loss and accuracy over epochs."""
+    records = read_metrics(metrics)
+    training = [r for r in records if "loss" in r]
+    validation = [r for r in records if "validation_loss" in r]
+    figure = _figure(9, 3.4)
+    for place, name, title in ((1, "loss", "cross-entropy (nats)"), (2, "accuracy", "accuracy")):
+        axes = figure.add_subplot(1, 2, place)
+        axes.plot([r["epoch"] for r in training], [r[name] for r in training], color=TRAIN, lw=1, label="training")
+        if validation:
+            held_out = [r[f"validation_{name}"] for r in validation]
+            axes.plot([r["epoch"] for r in validation], held_out, color=HELD_OUT, marker="o", ms=3, label="validation")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(title)
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False)
+    return _save(figure, path)
+
+
+def draw_confusion(confusion: np.ndarray, classes: Sequence[str], accuracy: float, path: Path) -> Path:
+    """Confusion matrix: rows are the true classes, each row adds up to 100 %."""
+    count = len(classes)
+    share = 100.0 * confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    side = min(14.0, 2.0 + 0.5 * count)
+    figure = _figure(side + 0.8, side)
+    axes = figure.add_subplot(1, 1, 1)
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    figure.colorbar(image, ax=axes, label="% of the true class", shrink=0.8)
+    if count <= 20:
+        for i in range(count):
+            for j in range(count):
+                if share[i, j] >= 0.5:
+                    axes.text(
+                        j,
+                        i,
+                        f"{share[i, j]:.0f}",
+                        ha="center",
+                        va="center",
+                        fontsize=7,
+                        color="white" if share[i, j] > 55 else INK,
+                    )
+    if count <= 40:
+        axes.set_xticks(range(count), classes, rotation=60, ha="right")
+        axes.set_yticks(range(count), classes)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(f"{100 * accuracy:.2f} % of {int(confusion.sum())} test images")
+    return _save(figure, path)
+
+
+def draw_attention(
+    model: Module,
+    test_set: Dataset,
+    test: Evaluation,
+    mean: Sequence[float],
+    std: Sequence[float],
+    path: Path,
+    count: int = 10,
+) -> Path:
+    """Test images, and below each where its prediction looks: attention rolled out over the blocks."""
+    from minivit.inspect.attention import attention_over_image
+
+    chosen = np.linspace(0, len(test_set) - 1, count).astype(int)
+    figure = _figure(1.25 * count, 3.0)
+    for column, index in enumerate(chosen):
+        image = test_set.images[index]
+        heat = attention_over_image(model, image, mean, std)  # (H, W) in [0, 1]
+        pixels = image.transpose(1, 2, 0) if image.shape[0] == 3 else image[0]
+        for row in (0, 1):
+            axes = figure.add_subplot(2, count, 1 + column + row * count)
+            axes.imshow(pixels, cmap="gray", interpolation="nearest")
+            if row:
+                axes.imshow(heat, cmap="inferno", alpha=0.6)
+            else:
+                name = test_set.classes[test.predictions[index]]
+                right = test.predictions[index] == test_set.labels[index]
+                axes.set_title(name, fontsize=7, color=INK if right else HELD_OUT)
+            axes.axis("off")
+    return _save(figure, path)
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Any, path: Path) -> Path:
+    figure.savefig(path)
+    return path
