@@ -4,7 +4,6 @@ from minivit.data.batches import Batch, Batches, prefetch
 from minivit.data.cifar import CIFAR10, CIFAR100, load_cifar
 from minivit.data.dataset import Dataset, DatasetError, Splits, channel_statistics
 from minivit.data.digits import load_digits
-from minivit.data.download import Archive, ArchiveError, DownloadError
 from minivit.data.image_folder import load_image_folder, read_image
 from minivit.data.locate import DataNotFoundError, search_folders, user_cache
 from minivit.data.registry import EMBEDDED, NAMES, find, load
@@ -16,14 +15,11 @@ __all__ = [
     "CIFAR100",
     "EMBEDDED",
     "NAMES",
-    "Archive",
-    "ArchiveError",
     "Batch",
     "Batches",
     "DataNotFoundError",
     "Dataset",
     "DatasetError",
-    "DownloadError",
     "Splits",
     "channel_statistics",
     "draw_shapes",

@@ -7,12 +7,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minivit.data.dataset import Dataset, DatasetError, Images, Labels, Splits
-from minivit.data.download import Archive, ArchiveError, DownloadError
 from minivit.data.locate import DataNotFoundError, search_folders, user_cache
+
+if TYPE_CHECKING:
+    from minivit.data.download import Archive
 
 _PIXELS = 3 * 32 * 32
 _PAGE = "https://www.cs.toronto.edu/~kriz/"
@@ -64,6 +67,8 @@ class Layout:
     @property
     def archive(self) -> Archive:
         """The official archive."""
+        from minivit.data.download import Archive
+
         sizes = {name: count * self.record_bytes for name, count in {**self.train, **self.test}.items()}
         return Archive(
             url=f"{_PAGE}{self.title.lower()}-binary.tar.gz",
@@ -206,10 +211,12 @@ def load_cifar(
 
 
 def _download(layout: Layout, data_dir: str | os.PathLike[str] | None, progress: bool) -> Path:
+    from minivit.data.download import ArchiveError
+
     target = user_cache() if data_dir is None else Path(data_dir).expanduser()
     try:
         return layout.archive.fetch(target, progress)
-    except (DownloadError, ArchiveError, OSError) as error:
+    except (ArchiveError, OSError) as error:
         raise _not_found(layout, data_dir, str(error)) from error
 
 

@@ -26,7 +26,7 @@ from typing import IO, Any
 
 _CHUNK = 1 << 18
 _ATTEMPTS = 5
-_TIMEOUT = 30.0  # seconds without a byte
+_TIMEOUT = 20.0  # seconds without an answer or a byte
 
 
 class DownloadError(OSError):
@@ -39,6 +39,10 @@ class ArchiveError(ValueError):
 
 class _InterruptedError(Exception):
     """The connection broke; what has come so far can be kept."""
+
+
+class _UnreachableError(_InterruptedError):
+    """There was no connection."""
 
 
 @dataclass(frozen=True)
@@ -130,12 +134,15 @@ def download(url: str, target: Path, *, md5: str, size: int | None = None, progr
         return
     part = target.with_name(target.name + ".part")
     kept = part.exists()
-    failures, from_start = 0, False
+    failures, reached, from_start = 0, False, False
     while True:
         before = part.stat().st_size if part.exists() else 0
         try:
             _fetch(url, part, before, size, progress)
         except _InterruptedError as error:
+            reached = reached or not isinstance(error, _UnreachableError)
+            if not reached:  # no network, most likely: waiting would not help
+                raise DownloadError(f"{url}: {error}") from error
             gained = (part.stat().st_size if part.exists() else 0) > before
             failures = 1 if gained else failures + 1
             if failures == _ATTEMPTS:
@@ -172,7 +179,7 @@ def _fetch(url: str, part: Path, have: int, size: int | None, progress: bool) ->
             raise _InterruptedError(f"the server answered {error.code} {error.reason}") from error
         raise DownloadError(f"{url}: the server answered {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException) as error:
-        raise _InterruptedError(f"no connection: {getattr(error, 'reason', None) or error!r}") from error
+        raise _UnreachableError(f"no connection: {getattr(error, 'reason', None) or error!r}") from error
     with response:
         if have and not (response.status == 206 and _range_start(response) == have):
             have = 0  # the server sends the whole file
@@ -204,7 +211,7 @@ def _read(response: Any) -> bytes:
     try:
         chunk: bytes = response.read(_CHUNK)
     except http.client.IncompleteRead as error:
-        return error.partial
+        return error.partial  # the last bytes before the end; the total tells that more were to come
     except (OSError, http.client.HTTPException) as error:
         raise _InterruptedError(f"the connection broke: {error!r}") from error
     return chunk
@@ -212,17 +219,21 @@ def _read(response: Any) -> bytes:
 
 @contextmanager
 def _progress_bar(name: str, have: int, total: int | None, shown: bool) -> Iterator[Callable[[int], object]]:
-    """A bar on standard error, moved by numbers of bytes: tqdm's where it is installed, else a line every tenth."""
-    if not shown:
-        yield _ignore
-        return
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        yield _Tenths(name, have, total)
+    """A bar on standard error, moved by numbers of bytes; where there is no tqdm or terminal, a line every tenth."""
+    tqdm = _tqdm() if shown and sys.stderr.isatty() else None
+    if tqdm is None:
+        yield _Tenths(name, have, total) if shown else _ignore
         return
     with tqdm(total=total, initial=have, desc=name, unit="B", unit_scale=True, mininterval=0.5) as bar:
         yield bar.update
+
+
+def _tqdm() -> Any:
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return None
+    return tqdm
 
 
 def _ignore(_: int) -> None:
