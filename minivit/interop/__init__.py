@@ -1,0 +1,7 @@
+"""Weights in and out: minivit's own checkpoints, and files with timm's names, as DeiT's are."""
+
+from minivit.interop.checkpoint import checkpoint_header
+from minivit.interop.errors import WeightsError
+from minivit.interop.weights import load, load_model, save
+
+__all__ = ["WeightsError", "checkpoint_header", "load", "load_model", "save"]
