@@ -68,5 +68,6 @@ class ConvolutionalStem(Module):
         """(B, C, H, W) -> (B, N, D), N = H W / 4^stages."""
         x = images
         for conv in self.convs:
-            x = ops.max_pool2d(ops.relu(conv(x)), 2)  # (B, O, H/2, W/2)
+            # ReLU is monotonic, so it commutes with the maximum: after pooling it has a quarter of the work.
+            x = ops.relu(ops.max_pool2d(conv(x), 2))  # (B, O, H/2, W/2)
         return x.reshape(x.shape[0], x.shape[1], -1).swapaxes(1, 2)  # (B, D, H', W') -> (B, N, D)
