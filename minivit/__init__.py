@@ -1,7 +1,18 @@
 """Vision Transformers on a hand-written autograd engine over NumPy and CuPy."""
 
 from minivit import augment, data, models, nn, ops, optim
-from minivit.autograd import Op, Tensor, enable_grad, grad, no_grad, stop_gradient, tensor, unrolled
+from minivit.autograd import (
+    Op,
+    Tensor,
+    check_gradients,
+    enable_grad,
+    grad,
+    no_grad,
+    prove,
+    stop_gradient,
+    tensor,
+    unrolled,
+)
 from minivit.nn import manual_seed
 from minivit.version import __version__
 
@@ -10,6 +21,7 @@ __all__ = [
     "Tensor",
     "__version__",
     "augment",
+    "check_gradients",
     "data",
     "enable_grad",
     "grad",
@@ -19,6 +31,7 @@ __all__ = [
     "no_grad",
     "ops",
     "optim",
+    "prove",
     "stop_gradient",
     "tensor",
     "unrolled",

@@ -2,28 +2,36 @@
 
 from minivit.autograd.apply import apply
 from minivit.autograd.backward import backward, grad
+from minivit.autograd.check import GradientReport, check_gradients
 from minivit.autograd.hooks import Hook, hooked
 from minivit.autograd.node import Node
 from minivit.autograd.op import Op, Placeholder
+from minivit.autograd.proof import Proof, prove
+from minivit.autograd.rungs import Rung
 from minivit.autograd.state import enable_grad, is_grad_enabled, no_grad, unrolled
 from minivit.autograd.stop_gradient import stop_gradient
 from minivit.autograd.tensor import Tensor, as_tensor, is_scalar, tensor
 
 __all__ = [
+    "GradientReport",
     "Hook",
     "Node",
     "Op",
     "Placeholder",
+    "Proof",
+    "Rung",
     "Tensor",
     "apply",
     "as_tensor",
     "backward",
+    "check_gradients",
     "enable_grad",
     "grad",
     "hooked",
     "is_grad_enabled",
     "is_scalar",
     "no_grad",
+    "prove",
     "stop_gradient",
     "tensor",
     "unrolled",
