@@ -41,4 +41,4 @@ def write_safetensors(path: Path, arrays: Mapping[str, np.ndarray], header: Mapp
     """Write arrays and header, whole or not at all."""
     with written_whole(path) as temporary:
         # The library writes an array's memory as it lies: a transposed view would come back scrambled.
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary, dict(header))
+        save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, temporary, dict(header))

@@ -8,23 +8,16 @@ leaves the previous checkpoint or the new one, never half of one.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
+from minivit.interop import WeightsError, checkpoint_header
+from minivit.interop.checkpoint import FORMAT, RESUME
+from minivit.interop.safetensors_file import read_safetensors, write_safetensors
 from minivit.nn import Module
 from minivit.optim import ExponentialMovingAverage, Optimizer
-
-RESUME = "resume/"
-FORMAT = "minivit checkpoint 1"
-
-
-class CheckpointError(ValueError):
-    """A file that is no checkpoint, or not one of this run."""
 
 
 def save_checkpoint(
@@ -45,7 +38,7 @@ def save_checkpoint(
     progress : dict
         JSON-able: where the run is.
     metadata : dict
-        JSON-able: what a reader of the weights needs (model, classes, normalisation).
+        JSON-able: what a reader of the weights needs (classes, normalisation).
     """
     arrays = {f"{RESUME}optimizer/{name}": array for name, array in optimizer.state_dict().items()}
     weights = model.state_dict()
@@ -54,14 +47,8 @@ def save_checkpoint(
         arrays |= {f"{RESUME}average/{name}": array for name, array in average.state_dict().items()}
         with average.swapped_in():
             weights = model.state_dict()
-    arrays |= weights
-    header = {"format": FORMAT, "metadata": json.dumps(metadata), "progress": json.dumps(progress)}
-    temporary = path.with_name(path.name + ".tmp")
-    # The library writes the memory of an array as it lies: a transposed view would come back scrambled.
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary, header)
-    with temporary.open("rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    header = {**checkpoint_header(model, metadata), "progress": json.dumps(progress)}
+    write_safetensors(path, arrays | weights, header)
 
 
 def load_checkpoint(
@@ -71,39 +58,20 @@ def load_checkpoint(
 
     Raises
     ------
-    CheckpointError
-        If the file is no checkpoint of a run.
+    WeightsError
+        If the file is damaged or no checkpoint of a run.
     """
-    header, arrays = read_checkpoint(path)
+    arrays, header = read_safetensors(path)
     resume = {name[len(RESUME) :]: array for name, array in arrays.items() if name.startswith(RESUME)}
+    if header.get("format") != FORMAT or "progress" not in header or not resume:
+        raise WeightsError(f"{path} holds no state of a run that could go on; give the folder of a run")
     weights = {name: array for name, array in arrays.items() if not name.startswith(RESUME)}
-    if "progress" not in header or not resume:
-        raise CheckpointError(f"{path} holds weights but no state of a run; start a new run from it instead")
     model.load_state_dict(_below(resume, "weights/") or weights)
     optimizer.load_state_dict(_below(resume, "optimizer/"))
     if average is not None:
         average.load_state_dict(_below(resume, "average/"))
     progress: dict[str, Any] = json.loads(header["progress"])
     return progress
-
-
-def read_checkpoint(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """Header and arrays of a checkpoint.
-
-    Raises
-    ------
-    CheckpointError
-        If the file is damaged or something else.
-    """
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
-    if header.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is no minivit checkpoint (its format is {header.get('format')!r})")
-    return header, arrays
 
 
 def _below(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

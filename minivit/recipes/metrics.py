@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
+
+from minivit.interop.atomic import written_whole
 
 
 class MetricsLog:
@@ -22,9 +23,8 @@ class MetricsLog:
     def __init__(self, path: Path, keep_until: int) -> None:
         self.path = path
         kept = [line for line in _whole_lines(path) if json.loads(line)["step"] <= keep_until]
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text("".join(kept), encoding="utf-8")
-        os.replace(temporary, path)
+        with written_whole(path) as temporary:
+            temporary.write_text("".join(kept), encoding="utf-8")
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, record: dict[str, Any]) -> None:

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from minivit import augment
+from minivit.backend import backend_for_device
 from minivit.data import Dataset
+from minivit.inspect.attention import attention_maps, class_token_map, overlay, rollout
 from minivit.nn import Module
 from minivit.recipes.evaluation import Evaluation
 from minivit.recipes.metrics import read_metrics
@@ -98,24 +101,21 @@ def draw_attention(
     count: int = 10,
 ) -> Path:
     """Test images, and below each where its prediction looks: attention rolled out over the blocks."""
-    from minivit.inspect.attention import attention_over_image
-
     chosen = np.linspace(0, len(test_set) - 1, count).astype(int)
+    images = test_set.images[chosen]  # (n, C, H, W)
+    model_input = backend_for_device(model.device).from_host(augment.normalize(images, mean, std), model.device)
+    heat = class_token_map(rollout(attention_maps(model, model_input)), getattr(model, "config", {}).get("pool", "cls"))
     figure = _figure(1.25 * count, 3.0)
     for column, index in enumerate(chosen):
-        image = test_set.images[index]
-        heat = attention_over_image(model, image, mean, std)  # (H, W) in [0, 1]
-        pixels = image.transpose(1, 2, 0) if image.shape[0] == 3 else image[0]
-        for row in (0, 1):
+        pixels = images[column].transpose(1, 2, 0) / 255.0  # (H, W, C)
+        pixels = pixels if pixels.shape[2] == 3 else np.repeat(pixels[:, :, :1], 3, axis=2)
+        for row, picture in enumerate((pixels, overlay(pixels, heat[column]))):
             axes = figure.add_subplot(2, count, 1 + column + row * count)
-            axes.imshow(pixels, cmap="gray", interpolation="nearest")
-            if row:
-                axes.imshow(heat, cmap="inferno", alpha=0.6)
-            else:
-                name = test_set.classes[test.predictions[index]]
-                right = test.predictions[index] == test_set.labels[index]
-                axes.set_title(name, fontsize=7, color=INK if right else HELD_OUT)
+            axes.imshow(picture, interpolation="nearest")
             axes.axis("off")
+            if row == 0:
+                right = test.predictions[index] == test_set.labels[index]
+                axes.set_title(test_set.classes[test.predictions[index]], fontsize=7, color=INK if right else HELD_OUT)
     return _save(figure, path)
 
 

@@ -140,7 +140,7 @@ class SupervisedStep:
         warmup = int((self.config.warmup or 0.0) * self.total_steps)
         return (self.config.learning_rate or 0.0) * SCHEDULES[self.config.schedule](step, self.total_steps, warmup)
 
-    def forward_backward(self, batch: PreparedBatch) -> tuple[Array, Array]:
+    def forward_backward(self, batch: PreparedBatch, gradients: ParallelGradients | None = None) -> tuple[Array, Array]:
         """Gradients of the mean loss on every parameter; returns the loss and the number of right answers."""
         size = batch.images.shape[0]
         smoothing = self.config.label_smoothing or 0.0
@@ -152,7 +152,7 @@ class SupervisedStep:
             correct = (logits.data.argmax(1) == batch.labels[part]).sum()
             return loss, (loss.data, correct)
 
-        values = self.gradients.run(loss_of, size)
+        values = (gradients or self.gradients).run(loss_of, size)
         loss, correct = values[0]
         for part_loss, part_correct in values[1:]:
             loss, correct = loss + part_loss, correct + part_correct

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import signal
 import threading
 import time
@@ -15,16 +14,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from minivit.autograd import hooked
 from minivit.backend import to_host
 from minivit.data import Batches, Dataset, Splits, hold_out, prefetch
+from minivit.inspect.nan_finder import find_non_finite
+from minivit.interop.atomic import written_whole
 from minivit.recipes.checkpoint import load_checkpoint, save_checkpoint
 from minivit.recipes.config import TrainConfig
 from minivit.recipes.console import Console
 from minivit.recipes.evaluation import Evaluation, evaluate
 from minivit.recipes.memory import explain_out_of_memory
 from minivit.recipes.metrics import MetricsLog
-from minivit.recipes.parallel import Workers
+from minivit.recipes.parallel import ParallelGradients, Workers
 from minivit.recipes.presets import build_model
 from minivit.recipes.supervised import PreparedBatch, StepResult, SupervisedStep
 
@@ -218,19 +218,14 @@ class Trainer:
 
     def _blame(self, stepper: SupervisedStep, batch: PreparedBatch) -> str:
         """Replay a step under the hook that finds the first value that is not finite."""
-        from minivit.inspect.nan_finder import NanFinder, NonFiniteFound
-
-        place = "on replay every value was finite; the step was probably disturbed by the hardware"
-        stepper.gradients.workers = Workers(1)  # hooks belong to a thread: replay in this one
-        stepper.gradients.buffers = stepper.gradients.buffers[:1]
-        try:
-            with hooked(NanFinder(self.model)):
-                stepper.forward_backward(batch)
-        except NonFiniteFound as found:
-            place = str(found)
+        # Hooks belong to a thread, so the replay runs in this one.
+        replay = ParallelGradients(stepper.optimizer.flat, Workers(1), stepper.gradients.micro_batch)
+        found = find_non_finite(lambda: stepper.forward_backward(batch, replay), self.model)
         return (
-            f"loss or gradients became NaN or infinite in step {batch.step}: {place}. The last good checkpoint is "
-            f"{self.out / CHECKPOINT}; resume from it with a lower learning rate, or with clipping"
+            f"loss or gradients became NaN or infinite in step {batch.step}. "
+            f"{found or 'On replay every value was finite: the step was probably disturbed by the hardware.'}\n"
+            f"The last good checkpoint is {self.out / CHECKPOINT}; go on with --resume {self.out}, or start anew "
+            "with a lower --learning-rate"
         )
 
     # Measuring
@@ -309,9 +304,8 @@ class Trainer:
             "total_steps": total_steps,
             "threads": self.workers.threads,
         }
-        temporary = self.out / "config.json.tmp"
-        temporary.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, self.out / "config.json")
+        with written_whole(self.out / "config.json") as temporary:
+            temporary.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
 
     def _read_plan(self) -> int:
         plan = json.loads((self.out / "config.json").read_text(encoding="utf-8"))
@@ -325,8 +319,6 @@ class Trainer:
     def metadata(self) -> dict[str, Any]:
         """What a reader of the weights needs."""
         return {
-            "model": getattr(self.model, "config", {}),
-            "model_class": type(self.model).__name__,
             "classes": list(self.train_set.classes),
             "mean": list(self.mean),
             "std": list(self.std),
