@@ -40,7 +40,7 @@ def test_the_panels_are_the_arrays_of_the_step() -> None:
 
     digits = load_digits().test
     model = mv.models.create(
-        "vit_tiny_cifar", image_size=8, channels=1, patch_size=2, dim=16, depth=2, heads=2, mlp_dim=16, gelu="tanh"
+        "vit_tiny_cifar", image_size=8, channels=1, patch_size=2, dim=16, depth=2, heads=2, mlp_dim=16
     )
     step = make_picture.one_step(model, digits, 3)
     assert step["tokens"].shape == step["tokens gradient"].shape == (17, 16)
