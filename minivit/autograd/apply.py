@@ -49,28 +49,30 @@ def apply(op: type[Op], *inputs: Tensor | None, **attributes: Any) -> Tensor:
         If operands live on different devices.
     """
     if STATE.unrolling and not op.primitive:
-        output: Tensor = output_of(op.forward(tensor_namespace(), *inputs, **attributes))
-        return output
+        composed: Tensor = output_of(op.forward(tensor_namespace(), *inputs, **attributes))
+        return composed
     for hook in STATE.hooks:
         hook.before_forward(op, inputs, attributes)
     arrays = [None if x is None else x.data for x in inputs]
     backend, dtype = _common_backend(op, inputs, arrays)
     kernel = find_kernel(op.name, backend.name, arrays, attributes)
+    result: Any
     try:
         if kernel is not None:
             result = kernel.forward(*arrays, **attributes)
         else:
             result = op.forward(backend.F, *arrays, **attributes)
     except Exception as error:
-        error.add_note(f"in op {op.name} on {_describe(inputs)}, called at {':'.join(map(str, user_line()))}")
+        error.add_note(f"in op {op.name} on {_describe(inputs)}, called at {_line()}")
         raise
     array, saved = result if isinstance(result, tuple) else (result, None)
-    if type(array) is not backend.array_type and op.name != "move":
+    if type(array) is not backend.array_type and not op.changes_device:
         array = backend.module.asarray(array)
     if dtype is not None and array.dtype is not dtype and array.dtype != dtype and not op.changes_dtype:
         raise DTypeError(
-            f"op {op.name} was given {dtype} and returned {array.dtype}; an op keeps its inputs' dtype "
-            f"(a NumPy scalar or a float64 constant in its text promotes float32), {_describe(inputs)}"
+            f"op {op.name} was given {_describe(inputs)} and returned {array.dtype}, called at {_line()}; an op keeps "
+            f"its inputs' dtype {dtype}. An integer operand promotes: convert it with tensor.astype(...). In the text "
+            "of an op, so does a NumPy scalar: use Python numbers"
         )
     output = Tensor(array)
     if op.stops:
@@ -96,13 +98,13 @@ def _record(
     saved: Any,
     output: Tensor,
 ) -> None:
-    keeps = _keep_flags(op, op.keeps if kernel is None else kernel.keeps, len(inputs))
+    keeps = _keep_flags(op.input_names, op.variadic, op.keeps if kernel is None else kernel.keeps, len(inputs))
     edges: list[Node | Tensor | None] = []
     constants: list[Array | None] = []
     kept: list[Any] = []
     for x, array, keep in zip(inputs, arrays, keeps, strict=True):
         carries = x is not None and x.requires_grad
-        edges.append((x.node or x) if x is not None and carries else None)
+        edges.append(x.source if x is not None and carries else None)
         constants.append(None if carries else array)
         kept.append(array if keep or array is None else Placeholder(array.shape, array.dtype))
     output.requires_grad = True
@@ -121,15 +123,15 @@ def _record(
 
 
 @cache
-def _keep_flags(op: type[Op], keeps: tuple[str, ...], count: int) -> tuple[bool, ...]:
-    if op.variadic:
+def _keep_flags(names: tuple[str, ...], variadic: bool, keeps: tuple[str, ...], count: int) -> tuple[bool, ...]:
+    if variadic:
         return (bool(keeps),) * count
-    return tuple(name in keeps for name in op.input_names)
+    return tuple(name in keeps for name in names)
 
 
 def _common_backend(op: type[Op], inputs: tuple[Tensor | None, ...], arrays: list[Array | None]) -> tuple[Backend, Any]:
     """The backend that all operands share, and the floating-point dtype that they share (None without one)."""
-    first: Array | None = None
+    first: Array = None
     backend: Backend | None = None
     dtype: Any = None
     for array in arrays:
@@ -139,20 +141,24 @@ def _common_backend(op: type[Op], inputs: tuple[Tensor | None, ...], arrays: lis
             first, backend = array, backend_of(array)
         elif type(array) is not type(first) or backend.device_of(array) != backend.device_of(first):
             raise DeviceError(
-                f"op {op.name} needs all operands on one device, got {_describe(inputs)}, called at "
-                f"{':'.join(map(str, user_line()))}; nothing moves by itself: use tensor.to(device) or model.to(device)"
+                f"op {op.name} needs all operands on one device, got {_describe(inputs)}, called at {_line()}; "
+                "nothing moves by itself: use tensor.to(device) or model.to(device)"
             )
         if array.dtype.kind in "fc":
             if dtype is None:
                 dtype = array.dtype
             elif array.dtype != dtype:
                 raise DTypeError(
-                    f"op {op.name} needs one floating-point dtype, got {_describe(inputs)}, called at "
-                    f"{':'.join(map(str, user_line()))}; convert with tensor.astype(...)"
+                    f"op {op.name} needs one floating-point dtype, got {_describe(inputs)}, called at {_line()}; "
+                    "convert with tensor.astype(...)"
                 )
     if backend is None:
         raise TypeError(f"op {op.name} got no tensor at all")
     return backend, dtype
+
+
+def _line() -> str:
+    return ":".join(map(str, user_line()))
 
 
 def _describe(inputs: tuple[Tensor | None, ...]) -> str:

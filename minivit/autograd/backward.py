@@ -8,14 +8,15 @@ complete. Its backward turns that gradient into one for each input, and those ar
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, overload
 
 from minivit.autograd.apply import output_of, tensor_namespace
 from minivit.autograd.errors import GradientError, GraphFreedError, ModifiedInPlaceError
 from minivit.autograd.node import Node
-from minivit.autograd.op import Placeholder
+from minivit.autograd.op import Op, Placeholder
 from minivit.autograd.state import STATE, enable_grad, no_grad
-from minivit.autograd.tensor import Tensor, as_tensor
+from minivit.autograd.tensor import Tensor, as_tensor, is_scalar
 from minivit.backend import Array, backend_of
 
 Deliver = Callable[[Any, Any], None]
@@ -115,17 +116,18 @@ def grad(
     found: dict[Any, Any] = {}
 
     def collect(target: Any, gradient: Any) -> None:
-        found[target] = gradient if target not in found else found[target] + gradient
+        found[target] = gradient if target not in found else _sum(found[target], gradient)
 
-    _walk(
-        output,
-        _cotangent(output, grad_output, create_graph),
-        {x.node or x for x in wanted if x.requires_grad},
-        collect,
-        create_graph=create_graph,
-        retain_graph=create_graph if retain_graph is None else retain_graph,
-    )
-    gradients = tuple(found.get(x.node or x) for x in wanted)
+    with enable_grad() if create_graph else nullcontext():  # sums of gradients are recorded too
+        _walk(
+            output,
+            _cotangent(output, grad_output, create_graph),
+            {x.source for x in wanted if x.requires_grad},
+            collect,
+            create_graph=create_graph,
+            retain_graph=create_graph if retain_graph is None else retain_graph,
+        )
+    gradients = tuple(found.get(x.source) for x in wanted)
     for position, gradient in enumerate(gradients):
         if gradient is None and not allow_unused:
             raise GradientError(
@@ -142,7 +144,7 @@ def add_to_grad(leaf: Tensor, gradient: Array) -> None:
         if leaf.grad is leaf.gradient_buffer:
             leaf.grad += gradient
         else:
-            leaf.grad = leaf.grad + gradient
+            leaf.grad = _sum(leaf.grad, gradient)
     elif leaf.gradient_buffer is not None:
         leaf.gradient_buffer[...] = gradient
         leaf.grad = leaf.gradient_buffer
@@ -165,8 +167,9 @@ def _cotangent(output: Tensor, grad_output: Any, create_graph: bool) -> Any:
                 f"the output has shape {output.shape}; a gradient is of one number: reduce it first (.sum(), .mean()) "
                 "or pass grad_output of that shape"
             )
-        array = backend_of(output.data).module.ones_like(output.data)
-        return Tensor(array) if create_graph else array
+        grad_output = 1.0
+    if is_scalar(grad_output) and output.size == 1:
+        grad_output = backend_of(output.data).module.full_like(output.data, grad_output)
     cotangent = as_tensor(grad_output)
     if cotangent.shape != output.shape or cotangent.dtype != output.dtype:
         raise GradientError(
@@ -189,13 +192,17 @@ def _walk(
 
     Iterative, so depth is no limit; it goes only where a wanted gradient lies.
     """
-    root: Any = output.node if output.node is not None else output
-    if root is output:  # a leaf: its gradient is the cotangent
+    root = output.source
+    if isinstance(root, Tensor):  # a leaf: its gradient is the cotangent
         if targets is None or output in targets:
             deliver(output, cotangent)
         return
     nodes = _behind(root)  # ascending
-    leads = None if targets is None else _leading_to(nodes, targets)
+    leads = None if targets is None else _leading_to(nodes, targets)  # None: every leaf is a target
+
+    def leads_on(edge: Any) -> bool:
+        return leads is None or targets is None or edge in targets or leads.get(edge, False)
+
     values = _recompute(nodes) if create_graph else {}
     # For each node its gradient so far, and whether that array is ours to add to. The first contribution is taken as it
     # is (it may be shared), the second makes a new array, later ones are added in place.
@@ -208,10 +215,7 @@ def _walk(
                 deliver(node, dy)
             if leads is None or leads[node]:
                 edges = node.edges
-                wanted = tuple(
-                    edge is not None and (targets is None or edge in targets or (type(edge) is Node and leads[edge]))
-                    for edge in edges
-                )
+                wanted = tuple(edge is not None and leads_on(edge) for edge in edges)
                 gradients = _node_backward(node, dy, wanted, values if create_graph else None)
                 if not retain_graph:
                     node.free()
@@ -260,7 +264,8 @@ def _recompute(nodes: list[Node]) -> dict[Node, Array]:
         for node in nodes:
             arrays = _input_arrays(node, values)
             backend = backend_of(next(a for a in arrays if a is not None))
-            values[node] = backend.module.asarray(output_of(node.op.forward(backend.F, *arrays, **node.attributes)))
+            value = output_of(node.op.forward(backend.F, *arrays, **node.attributes))
+            values[node] = value if node.op.changes_device else backend.module.asarray(value)
     return values
 
 
@@ -274,6 +279,8 @@ def _input_arrays(node: Node, values: dict[Node, Array]) -> list[Array | None]:
 def _node_backward(node: Node, dy: Any, wanted: tuple[bool, ...], values: dict[Node, Array] | None) -> tuple[Any, ...]:
     for hook in STATE.hooks:
         hook.before_backward(node, dy)
+    if node.op.backward is Op.backward:
+        raise GradientError(f"{node.describe()} has no backward; give {node.op.__name__} one, or stop the gradient")
     options: dict[str, Any] = dict(node.attributes)
     if node.op.takes_wanted or (node.kernel is not None and values is None):
         options["wanted"] = wanted
@@ -317,10 +324,13 @@ def _backward_on_tensors(node: Node, dy: Tensor, values: dict[Node, Array], opti
 
 
 def _check_versions(node: Node) -> None:
+    """Raise if a leaf whose values this node needs (or has handed on as a view) was written to since."""
     for edge, kept, version in zip(node.edges, node.kept, node.versions, strict=True):
-        if version is not None and not isinstance(kept, Placeholder) and edge.version != version:  # type: ignore[union-attr]
+        if not isinstance(edge, Tensor) or edge.version == version:
+            continue
+        if node.op.shares_memory or not isinstance(kept, Placeholder):
             raise ModifiedInPlaceError(
-                f"{edge.name or 'a leaf'} was changed after {node.describe()} used it, so its gradient would be wrong; "  # type: ignore[union-attr]
+                f"{edge.name or 'a leaf'} was changed after {node.describe()} used it, so its gradient would be wrong; "
                 "run backward before the optimiser's step, or the forward again"
             )
 
@@ -349,6 +359,12 @@ def _accumulate(pending: dict[Node, tuple[Any, bool]], node: Node, gradient: Any
     total, owned = pending[node]
     if owned and not isinstance(total, Tensor):
         total += gradient
-        pending[node] = (total, True)
     else:
-        pending[node] = (total + gradient, True)
+        total = _sum(total, gradient)
+    pending[node] = (total, True)
+
+
+def _sum(total: Any, gradient: Any) -> Any:
+    """Their sum in memory of its own; a 0-d array stays one."""
+    result = total + gradient
+    return result if isinstance(result, Tensor) else backend_of(result).module.asarray(result)

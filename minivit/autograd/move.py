@@ -12,6 +12,7 @@ class Move(Op):
     """y = x on another device."""
 
     primitive = True
+    changes_device = True
 
     @staticmethod
     def forward(F: Any, x: Any, *, device: str) -> Any:

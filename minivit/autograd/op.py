@@ -42,15 +42,21 @@ class Op:
         True for the few ops that are not composed of others.
     changes_dtype : bool
         True for a cast: the output need not have its inputs' dtype.
+    changes_device : bool
+        True for a move: the output need not be where its inputs are.
     stops : bool
         True for the stop-gradient: the node has no arrow to its input.
+    shares_memory : bool
+        True if the output may be a view of the input: a parameter that is then written to changes both.
     """
 
     name: ClassVar[str] = ""
     keeps: ClassVar[tuple[str, ...]] = ()
     primitive: ClassVar[bool] = False
     changes_dtype: ClassVar[bool] = False
+    changes_device: ClassVar[bool] = False
     stops: ClassVar[bool] = False
+    shares_memory: ClassVar[bool] = False
     input_names: ClassVar[tuple[str, ...]] = ()
     takes_wanted: ClassVar[bool] = False
     variadic: ClassVar[bool] = False

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from minivit.autograd.errors import DTypeError, ImmutableTensorError
-from minivit.backend import Array, backend_of, device_of, move, to_host
+from minivit.backend import Array, backend_of, device_of, is_on, move, to_host
 
 if TYPE_CHECKING:
     from minivit.autograd.node import Node
@@ -75,7 +75,12 @@ class Tensor(_Methods):
     @property
     def is_leaf(self) -> bool:
         """True if no recorded op made it."""
-        return self.node is None or not self.requires_grad
+        return self.source is self or not self.requires_grad
+
+    @property
+    def source(self) -> Node | Tensor:
+        """Where a gradient of this tensor goes: the node that made it, or the tensor itself if it is a leaf."""
+        return self if self.node is None or self.node.op.stops else self.node
 
     def __repr__(self) -> str:
         name = f"name={self.name!r}, " if self.name else ""
@@ -146,6 +151,10 @@ class Tensor(_Methods):
             raise TypeError(f"numpy was asked to convert a Tensor on {self.device}; use tensor.numpy()")
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
+    def __array_function__(self, function: Any, types: Any, arguments: Any, keywords: Any) -> Any:
+        """Let functions such as ``numpy.mean`` see the values, if no gradient is lost by that."""
+        return function(*_plain(arguments, function), **_plain(keywords, function))
+
     def __dlpack__(self, **options: Any) -> Any:
         if self.requires_grad:
             raise BufferError("a Tensor that carries gradient cannot leave through DLPack; pass tensor.data")
@@ -170,8 +179,7 @@ class Tensor(_Methods):
         from minivit.autograd.apply import apply
         from minivit.autograd.move import Move
 
-        array = move(self.data, device)
-        return self if array is self.data else apply(Move, self, device=device)
+        return self if is_on(self.data, device) else apply(Move, self, device=device)
 
     def detach(self) -> Tensor:
         """The same values without their history: see `minivit.stop_gradient`."""
@@ -257,6 +265,22 @@ def as_tensor(value: Any) -> Tensor:
     if hasattr(value, "dtype") and hasattr(value, "shape"):
         return Tensor(backend_of(value).module.asarray(value))
     return tensor(value)
+
+
+def _plain(arguments: Any, function: Any) -> Any:
+    """Arguments of a NumPy function with arrays in place of Tensors."""
+    if isinstance(arguments, Tensor):
+        if arguments.requires_grad:
+            raise TypeError(
+                f"numpy.{function.__name__} was given a Tensor that carries gradient, which would silently leave the "
+                f"graph; use the functions in minivit.ops, or tensor.numpy() for its values"
+            )
+        return arguments.__array__()
+    if isinstance(arguments, tuple | list):
+        return type(arguments)(_plain(argument, function) for argument in arguments)
+    if isinstance(arguments, dict):
+        return {key: _plain(argument, function) for key, argument in arguments.items()}
+    return arguments
 
 
 def is_scalar(value: Any) -> bool:

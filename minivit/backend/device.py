@@ -63,7 +63,7 @@ def register_backend(backend: Backend) -> None:
     _BACKENDS[backend.array_type] = backend
 
 
-def _numpy_erf(x: np.ndarray) -> np.ndarray:
+def _numpy_erf(x: Array) -> Array:
     from minivit.backend.erf import erf
 
     return erf(x)
@@ -181,11 +181,15 @@ def available_devices() -> list[str]:
 
 def move(array: Array, device: str) -> Array:
     """Copy an array to a device; the array itself if it is there already."""
-    target = backend_for_device(device)
-    source = backend_of(array)
-    if target is source and (":" not in device or source.device_of(array) == device):
+    if is_on(array, device):
         return array
-    return target.from_host(source.to_host(array), device)
+    return backend_for_device(device).from_host(to_host(array), device)
+
+
+def is_on(array: Array, device: str) -> bool:
+    """Whether an array is on a device; ``"cuda"`` without an index means any."""
+    backend = backend_of(array)
+    return backend is backend_for_device(device) and (":" not in device or backend.device_of(array) == device)
 
 
 def to_host(array: Array) -> np.ndarray:

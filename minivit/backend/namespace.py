@@ -1,8 +1,8 @@
 """`F` over arrays: the small namespace that the text of every op is written against.
 
-The same names exist for Tensors (`minivit.ops.namespace`), so one text runs on arrays (the fused op), on Tensors (the op
-composed from primitives) and on complex arrays (the complex-step derivative). Reductions keep their axes: a text then
-broadcasts without having to count dimensions.
+The same names exist for Tensors (`minivit.ops.namespace`), so one text runs on arrays (the fused op), on Tensors (the
+op composed from primitives) and on complex arrays (the complex-step derivative). Reductions keep their axes: a text
+then broadcasts without having to count dimensions.
 """
 
 from __future__ import annotations

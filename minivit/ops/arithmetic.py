@@ -1,7 +1,7 @@
 """Addition, subtraction, multiplication, division and powers, with broadcasting.
 
-The backward of a broadcast is a sum: each gradient goes through ``F.sum_to`` back to its operand's shape. A plain number
-has ops of its own, in which it takes the array's dtype and device.
+The backward of a broadcast is a sum: each gradient goes through ``F.sum_to`` back to its operand's shape. A plain
+number has ops of its own, in which it takes the array's dtype and device.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from minivit.autograd import Op, Tensor, apply, as_tensor, is_scalar
+from minivit.autograd.errors import DTypeError
 
 
 class Add(Op):
@@ -237,8 +238,8 @@ def _number(x: Any, number: Any) -> Any:
     return float(number)
 
 
-def _floating(x: Any) -> Tensor:
-    x = as_tensor(x)
+def _floating(value: Any) -> Tensor:
+    x = as_tensor(value)
     if x.dtype.kind not in "fc":
-        raise TypeError(f"division of a {x.dtype} tensor; convert it first, for instance with x.astype(numpy.float32)")
+        raise DTypeError(f"division of a {x.dtype} tensor; convert it first, for instance with x.astype(numpy.float32)")
     return x

@@ -6,6 +6,7 @@ from typing import Any
 
 from minivit.autograd import Op, Tensor, apply, as_tensor
 from minivit.autograd.errors import ShapeError
+from minivit.backend import array_module
 from minivit.ops.softmax import stable_softmax
 
 
@@ -134,11 +135,9 @@ def additive_mask(mask: Any, like: Tensor) -> Tensor | None:
     """
     if mask is None:
         return None
-    mask = as_tensor(mask)
-    if mask.dtype.kind != "b":
-        return mask
-    from minivit.backend import array_module
-
-    xp = array_module(mask.data)
+    allowed = as_tensor(mask)
+    if allowed.dtype.kind != "b":
+        return allowed
+    xp = array_module(allowed.data)
     lowest = float(xp.finfo(like.dtype).min) / 2
-    return Tensor(xp.where(mask.data, xp.zeros((), like.dtype), xp.full((), lowest, like.dtype)))
+    return Tensor(xp.where(allowed.data, xp.zeros((), like.dtype), xp.full((), lowest, like.dtype)))

@@ -92,7 +92,8 @@ def target_distribution(labels: Tensor, logits: Tensor, label_smoothing: float =
             raise ShapeError(f"logits {logits.shape} need labels ({batch},), got {labels.shape}")
         if labels.device == "cpu" and labels.size and not 0 <= labels.data.min() <= labels.data.max() < classes:
             raise ValueError(
-                f"labels must lie in 0..{classes - 1} for {classes} logits, got {labels.data.min()}..{labels.data.max()}"
+                f"labels must lie in 0..{classes - 1} for {classes} logits, got {labels.data.min()}.."
+                f"{labels.data.max()}"
             )
         targets = Tensor((labels.data[:, None] == xp.arange(classes)).astype(logits.dtype))  # (B, K)
     elif labels.shape != logits.shape:

@@ -7,6 +7,7 @@ from typing import Any
 
 from minivit.autograd import Op, Tensor, apply, as_tensor, is_scalar
 from minivit.autograd.errors import DTypeError
+from minivit.backend import array_module
 
 
 class Exp(Op):
@@ -229,9 +230,10 @@ def absolute(x: Any) -> Tensor:
 
 def clip(x: Any, low: float | None = None, high: float | None = None) -> Tensor:
     """Limit to [low, high]; the gradient is 1 inside and on the limits, 0 outside, as in PyTorch."""
-    return apply(
-        Clip, as_tensor(x), low=-math.inf if low is None else float(low), high=math.inf if high is None else float(high)
-    )
+    x = as_tensor(x)
+    if x.dtype.kind not in "fc":
+        return Tensor(_module(x).clip(x.data, low, high))
+    return apply(Clip, x, low=-math.inf if low is None else float(low), high=math.inf if high is None else float(high))
 
 
 def where(condition: Any, x: Any, y: Any) -> Tensor:
@@ -258,6 +260,8 @@ def minimum(x: Any, y: Any) -> Tensor:
 def full_like(x: Any, value: float) -> Tensor:
     """A constant 0-d tensor with the dtype and on the device of `x`; it broadcasts."""
     x = as_tensor(x)
+    if x.dtype.kind in "iub" and not float(value).is_integer():
+        raise DTypeError(f"{value} does not fit into {x.dtype}; convert the tensor with x.astype(numpy.float32)")
     return Tensor(_module(x).full((), value, dtype=x.dtype))
 
 
@@ -272,7 +276,7 @@ def astype(x: Any, dtype: Any) -> Tensor:
     x = as_tensor(x)
     target = _module(x).dtype(dtype)
     if target == x.dtype:
-        return x
+        return as_tensor(x)
     if x.requires_grad and target.kind != "f":
         raise DTypeError(f"astype({target}) of a tensor that carries gradient; stop it first: mv.stop_gradient(x)")
     if target.kind != "f" or x.dtype.kind != "f":
@@ -281,6 +285,4 @@ def astype(x: Any, dtype: Any) -> Tensor:
 
 
 def _module(x: Tensor) -> Any:
-    from minivit.backend import array_module
-
     return array_module(x.data)

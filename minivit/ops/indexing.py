@@ -11,6 +11,7 @@ class Take(Op):
     """y = x[key]."""
 
     primitive = True
+    shares_memory = True
 
     @staticmethod
     def forward(F: Any, x: Any, *, key: Any) -> Any:

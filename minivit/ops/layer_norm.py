@@ -51,6 +51,7 @@ def layer_norm(x: Any, weight: Any, bias: Any, eps: float = 1e-6) -> Tensor:
     x, weight, bias = as_tensor(x), as_tensor(weight), as_tensor(bias)
     if weight.shape != x.shape[-1:] or bias.shape != x.shape[-1:]:
         raise ShapeError(
-            f"layer_norm of {x.shape} needs weight and bias of shape {x.shape[-1:]}, got {weight.shape} and {bias.shape}"
+            f"layer_norm of {x.shape} needs weight and bias of shape {x.shape[-1:]}, "
+            f"got {weight.shape} and {bias.shape}"
         )
     return apply(LayerNorm, x, weight, bias, eps=float(eps))

@@ -6,6 +6,8 @@ from typing import Any
 
 from minivit.autograd import Op, Tensor, apply, as_tensor
 from minivit.autograd.errors import ShapeError
+from minivit.ops.reductions import sum
+from minivit.ops.shaping import reshape
 
 
 class Matmul(Op):
@@ -43,9 +45,9 @@ def matmul(a: Any, b: Any) -> Tensor:
         inner = b.shape[-2 if b.ndim > 1 else 0]
         raise ShapeError(f"matmul of {a.shape} and {b.shape}: the inner lengths {a.shape[-1]} and {inner} differ")
     if a.ndim == 1 and b.ndim == 1:
-        return (a * b).sum()
+        return sum(a * b)
     if a.ndim == 1:
-        return apply(Matmul, a.reshape(1, -1), b).reshape(*b.shape[:-2], b.shape[-1])
+        return reshape(apply(Matmul, reshape(a, 1, -1), b), *b.shape[:-2], b.shape[-1])
     if b.ndim == 1:
-        return apply(Matmul, a, b.reshape(-1, 1)).reshape(a.shape[:-1])
+        return reshape(apply(Matmul, a, reshape(b, -1, 1)), a.shape[:-1])
     return apply(Matmul, a, b)

@@ -1,11 +1,16 @@
-"""The operators and methods of Tensor: each calls the function of the same name. Attached when `minivit` is imported."""
+"""The operators and methods of Tensor: each calls the function of the same name.
+
+They are attached when `minivit` is imported. What a NumPy or PyTorch user would look for and not find says what to use
+instead.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from minivit.autograd import as_tensor, is_scalar
-from minivit.backend import Array
+from minivit.autograd.errors import DTypeError, ImmutableTensorError
+from minivit.backend import Array, array_module
 from minivit.ops import arithmetic, elementwise, indexing, reductions, shaping
 from minivit.ops.matmul import matmul
 
@@ -49,6 +54,9 @@ class TensorMethods:
     def __pow__(self, exponent: Any) -> Tensor:
         return arithmetic.power(self, exponent)
 
+    def __rpow__(self, base: Any) -> NoReturn:
+        raise TypeError(f"{base!r} ** tensor is not supported; write mv.ops.exp(x * math.log({base!r}))")
+
     def __neg__(self) -> Tensor:
         return arithmetic.negative(self)
 
@@ -66,37 +74,70 @@ class TensorMethods:
 
     # In place: `x += y` would have to write into x, or silently rebind the name; both surprise.
 
-    def __iadd__(self, other: Any) -> Tensor:
-        return _refuse_in_place("+=", "x = x + y")
+    def __iadd__(self, other: Any) -> NoReturn:
+        _refuse_in_place("+=", "x = x + y")
 
-    def __isub__(self, other: Any) -> Tensor:
-        return _refuse_in_place("-=", "x = x - y")
+    def __isub__(self, other: Any) -> NoReturn:
+        _refuse_in_place("-=", "x = x - y")
 
-    def __imul__(self, other: Any) -> Tensor:
-        return _refuse_in_place("*=", "x = x * y")
+    def __imul__(self, other: Any) -> NoReturn:
+        _refuse_in_place("*=", "x = x * y")
 
-    def __itruediv__(self, other: Any) -> Tensor:
-        return _refuse_in_place("/=", "x = x / y")
+    def __itruediv__(self, other: Any) -> NoReturn:
+        _refuse_in_place("/=", "x = x / y")
+
+    def __ipow__(self, other: Any) -> NoReturn:
+        _refuse_in_place("**=", "x = x**y")
+
+    def __imatmul__(self, other: Any) -> NoReturn:
+        _refuse_in_place("@=", "x = x @ y")
 
     # Comparisons give constants of bools
 
     def __lt__(self, other: Any) -> Tensor:
-        return _compare(self, other, "less")
+        return _constant(self, other, "less")
 
     def __le__(self, other: Any) -> Tensor:
-        return _compare(self, other, "less_equal")
+        return _constant(self, other, "less_equal")
 
     def __gt__(self, other: Any) -> Tensor:
-        return _compare(self, other, "greater")
+        return _constant(self, other, "greater")
 
     def __ge__(self, other: Any) -> Tensor:
-        return _compare(self, other, "greater_equal")
+        return _constant(self, other, "greater_equal")
 
-    def __eq__(self, other: Any) -> Any:
+    def __eq__(self, other: object) -> Any:
         return _compare(self, other, "equal")
 
-    def __ne__(self, other: Any) -> Any:
+    def __ne__(self, other: object) -> Any:
         return _compare(self, other, "not_equal")
+
+    __hash__ = object.__hash__  # of the tensor, not of its values
+
+    # ... which combine with each other
+
+    def __and__(self, other: Any) -> Tensor:
+        return _combine(self, other, "bitwise_and", "&")
+
+    def __or__(self, other: Any) -> Tensor:
+        return _combine(self, other, "bitwise_or", "|")
+
+    def __xor__(self, other: Any) -> Tensor:
+        return _combine(self, other, "bitwise_xor", "^")
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+
+    def __invert__(self) -> Tensor:
+        x = _whole(self, "~")
+        return as_tensor(array_module(x.data).invert(x.data))
+
+    def any(self) -> Tensor:
+        """Whether any element is true: a 0-d tensor, which `bool` and `if` take."""
+        return as_tensor(as_tensor(self).data.any())
+
+    def all(self) -> Tensor:
+        """Whether all elements are true: a 0-d tensor, which `bool` and `if` take."""
+        return as_tensor(as_tensor(self).data.all())
 
     # Shapes
 
@@ -202,21 +243,94 @@ def attach(tensor_class: type) -> None:
     for name, member in vars(TensorMethods).items():
         if name not in ("__module__", "__qualname__", "__doc__", "__slots__", "__dict__", "__weakref__", "__hash__"):
             setattr(tensor_class, name, member)
+    tensor_class.__getattr__ = _explain_missing  # type: ignore[attr-defined]
 
 
-def _compare(x: Any, other: Any, name: str) -> Tensor:
-    from minivit.autograd import Tensor
-    from minivit.backend import array_module
+INSTEAD = {
+    "argsort": "numpy.argsort(x.numpy()), and index with the result",
+    "bmm": "x @ y",
+    "clone": "x itself: tensors are immutable",
+    "contiguous": "x itself: ops take any memory layout",
+    "copy": "x itself: tensors are immutable; mv.tensor(x) makes a leaf with memory of its own",
+    "cpu": 'x.to("cpu")',
+    "cuda": 'x.to("cuda")',
+    "cumsum": "x.numpy().cumsum(), which has no gradient",
+    "dim": "x.ndim",
+    "div": "x / y",
+    "dot": "x @ y",
+    "double": "x.astype(numpy.float64)",
+    "expand": "x.broadcast_to(shape)",
+    "float": "x.astype(numpy.float32)",
+    "ge": "x >= y",
+    "gt": "x > y",
+    "half": "x.astype(numpy.float16)",
+    "int": "x.astype(numpy.int32)",
+    "le": "x <= y",
+    "long": "x.astype(numpy.int64)",
+    "lt": "x < y",
+    "masked_fill": "mv.ops.where(mask, value, x)",
+    "mm": "x @ y",
+    "mul": "x * y",
+    "nbytes": "x.data.nbytes",
+    "neg": "-x",
+    "norm": "(x * x).sum().sqrt()",
+    "numel": "x.size",
+    "permute": "x.transpose(axes)",
+    "pow": "x**number",
+    "prod": "mv.ops.exp(mv.ops.log(x).sum()) for positive numbers",
+    "ravel": "x.reshape(-1)",
+    "repeat": "mv.ops.concatenate([x, x]), or x.broadcast_to(shape), which copies nothing",
+    "requires_grad_": "mv.tensor(x, requires_grad=True)",
+    "retain_grad": "mv.grad(output, x), which takes tensors in the middle of a graph",
+    "sort": "x[numpy.argsort(x.numpy())]",
+    "std": "x.var().sqrt()",
+    "sub": "x - y",
+    "t": "x.T",
+    "tile": "mv.ops.concatenate([x, x]), or x.broadcast_to(shape), which copies nothing",
+    "type": "x.astype(dtype)",
+    "unsqueeze": "mv.ops.expand_dims(x, axis)",
+    "view": "x.reshape(shape)",
+}
 
-    x = as_tensor(x)
+
+def _explain_missing(_: Any, name: str) -> NoReturn:
+    """Raise an AttributeError for an unknown attribute that says what to use instead."""
+    from minivit import ops
+
+    message = f"a minivit Tensor has no {name!r}"
+    if name in INSTEAD:
+        message += f"; use {INSTEAD[name]}"
+    elif name in ops.__all__:
+        message += f"; use mv.ops.{name}(x)"
+    elif name.endswith("_") and not name.startswith("_"):
+        message += "; tensors are immutable: write x = ..."
+    elif not name.startswith("_"):
+        message += "; its values, without gradient, are x.numpy() (on the CPU) or x.data (where they are)"
+    raise AttributeError(message)
+
+
+def _compare(x: Any, other: Any, name: str) -> Any:
     if other is None or isinstance(other, str):
         return NotImplemented
-    value: Array = other if is_scalar(other) else as_tensor(other).data
-    xp = array_module(x.data)
-    return Tensor(xp.asarray(getattr(xp, name)(x.data, value)))
+    return _constant(x, other, name)
 
 
-def _refuse_in_place(operator: str, instead: str) -> Any:
-    from minivit.autograd.errors import ImmutableTensorError
+def _combine(x: Any, other: Any, name: str, operator: str) -> Tensor:
+    return _constant(_whole(x, operator), other if is_scalar(other) else _whole(other, operator), name)
 
+
+def _whole(value: Any, operator: str) -> Tensor:
+    x = as_tensor(value)
+    if x.dtype.kind not in "biu":
+        raise DTypeError(f"`{operator}` combines bools or integers, got {x.dtype}; compare first: x > 0")
+    return x
+
+
+def _constant(x: Any, other: Any, name: str) -> Tensor:
+    """What a NumPy function of two operands gives: values without gradient."""
+    values: Array = other if is_scalar(other) else as_tensor(other).data
+    return as_tensor(getattr(array_module(x.data), name)(x.data, values))
+
+
+def _refuse_in_place(operator: str, instead: str) -> NoReturn:
     raise ImmutableTensorError(f"tensors are immutable, so `{operator}` is refused; write `{instead}`")

@@ -1,4 +1,4 @@
-"""Cutting an image into patches, each a vector, and putting it together again (Dosovitskiy et al. 2020, section 3.1)."""
+"""Cutting an image into patches, each a vector, and joining them again (Dosovitskiy et al. 2020, section 3.1)."""
 
 from __future__ import annotations
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from minivit.autograd import Op, Tensor, apply, as_tensor
+from minivit.autograd import Op, Tensor, apply, as_tensor, stop_gradient
 from minivit.backend import array_module
+from minivit.ops.arithmetic import divide
+from minivit.ops.shaping import checked_axis, reshape, transpose
 
 Axis = int | tuple[int, ...] | None
 
@@ -70,8 +73,6 @@ class SumTo(Op):
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Sum over `axis` (all axes by default)."""
     x = as_tensor(x)
-    if axis == ():
-        return x
     return _drop(apply(Sum, x, axis=_checked(x, axis)), axis, keepdims)
 
 
@@ -84,38 +85,36 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Largest value over `axis` (all axes by default); among equals the gradient goes to the first."""
     x = as_tensor(x)
-    if isinstance(axis, tuple):
-        kept = [a for a in range(x.ndim) if a not in {b % x.ndim for b in axis}]
-        moved = x.transpose(*kept, *axis).reshape(*(x.shape[a] for a in kept), -1)
-        reduced = max(moved, -1)
-        shape = [1 if a not in kept else x.shape[a] for a in range(x.ndim)]
-        return reduced.reshape(shape) if keepdims else reduced
-    if axis is None:
-        reduced = apply(Max, x.reshape(-1), axis=0)  # (1,)
-        return reduced.reshape((1,) * x.ndim if keepdims else ())
-    return _drop(apply(Max, x, axis=_checked(x, axis)), axis, keepdims)
+    if isinstance(axis, int):
+        return _drop(apply(Max, x, axis=checked_axis(x, axis)), axis, keepdims)
+    gone = sorted(range(x.ndim) if axis is None else {checked_axis(x, a) for a in axis})
+    kept = [a for a in range(x.ndim) if a not in gone]
+    moved = transpose(x, *kept, *gone) if x.ndim else x  # the reduced axes last, in reading order, then as one
+    reduced = apply(Max, reshape(moved, *(x.shape[a] for a in kept), math.prod(x.shape[a] for a in gone)), axis=-1)
+    return reshape(reduced, tuple(1 if a in gone else x.shape[a] for a in range(x.ndim) if keepdims or a in kept))
 
 
 def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Smallest value over `axis` (all axes by default); among equals the gradient goes to the first."""
-    return -max(-as_tensor(x), axis, keepdims)
+    smallest: Tensor = -max(-as_tensor(x), axis, keepdims)
+    return smallest
 
 
 def var(x: Any, axis: Axis = None, keepdims: bool = False, correction: int = 0) -> Tensor:
     """Variance over `axis`, divided by n - `correction`."""
     x = as_tensor(x)
     centered = x - mean(x, axis, keepdims=True)
-    n = x.size // mean(x, axis).size
-    return sum(centered * centered, axis, keepdims) / (n - correction)
+    axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    squares: Tensor = sum(centered * centered, axis, keepdims)
+    return divide(squares, math.prod(x.shape[a] for a in axes) - correction)
 
 
 def logsumexp(x: Any, axis: Axis = -1, keepdims: bool = False) -> Tensor:
     """log(sum(exp(x))) over `axis`, without overflow."""
-    from minivit.autograd import stop_gradient
-
     x = as_tensor(x)
     shift = stop_gradient(max(x, axis, keepdims=True))
-    result = (x - shift).exp().sum(axis, keepdims=True).log() + shift
+    total: Tensor = sum((x - shift).exp(), axis, keepdims=True)
+    result: Tensor = total.log() + shift
     return _drop(result, axis, keepdims)
 
 
@@ -133,8 +132,7 @@ def argmin(x: Any, axis: int | None = None) -> Tensor:
 
 def _checked(x: Tensor, axis: Axis) -> Axis:
     for a in axis if isinstance(axis, tuple) else () if axis is None else (axis,):
-        if not -x.ndim <= a < x.ndim:
-            raise ValueError(f"axis {a} of a tensor of shape {x.shape}; it must lie in [{-x.ndim}, {x.ndim - 1}]")
+        checked_axis(x, a)
     return axis
 
 
@@ -143,6 +141,6 @@ def _drop(reduced: Tensor, axis: Axis, keepdims: bool) -> Tensor:
     if keepdims:
         return reduced
     if axis is None:
-        return reduced.reshape(())
+        return reshape(reduced, ())
     axes = {a % reduced.ndim for a in (axis if isinstance(axis, tuple) else (axis,))}
-    return reduced.reshape(tuple(size for a, size in enumerate(reduced.shape) if a not in axes))
+    return reshape(reduced, tuple(size for a, size in enumerate(reduced.shape) if a not in axes))
