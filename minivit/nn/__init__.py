@@ -7,10 +7,11 @@ from minivit.nn.checkpointing import checkpoint
 from minivit.nn.flat import FlatParameters, GradientBuffer
 from minivit.nn.layers import Conv2d, Dropout, DropPath, LayerNorm, Linear
 from minivit.nn.mlp import Mlp
-from minivit.nn.module import Module, StateError
+from minivit.nn.module import Module
 from minivit.nn.parameter import Parameter
 from minivit.nn.patch_embedding import ConvolutionalStem, PatchEmbedding
 from minivit.nn.randomness import manual_seed, mask_keys
+from minivit.nn.state import StateError
 
 __all__ = [
     "Conv2d",

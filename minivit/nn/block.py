@@ -48,4 +48,4 @@ class TransformerBlock(Module):
     def forward(self, x: Tensor, mask: Any = None) -> Tensor:
         """(B, N, D) -> (B, N, D)."""
         x = x + self.drop_path1(self.attn(self.norm1(x), mask))
-        return x + self.drop_path2(self.mlp(self.norm2(x)))
+        return x + self.drop_path2(self.mlp(self.norm2(x)))  # type: ignore[no-any-return]

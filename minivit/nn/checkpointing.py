@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minivit.autograd import Op, Tensor, apply, enable_grad, grad, no_grad
+from minivit.autograd.errors import GradientError
 from minivit.nn.module import Module
 from minivit.nn.randomness import current_keys, restored_keys
 
@@ -37,6 +38,7 @@ class Checkpoint(Op):
         wanted: tuple[bool, ...],
     ) -> tuple[Any, ...]:
         """Gradients of x and the parameters, through a graph that lives only here."""
+        function.check_mode()  # type: ignore[attr-defined]
         differentiable = isinstance(x, Tensor)
         again = x if differentiable else Tensor(x, requires_grad=True)
         with enable_grad():
@@ -55,6 +57,15 @@ class _Recomputable:
         self.module = module
         self.parameters = [p for p in module.parameters() if p.requires_grad]
         self.keys = current_keys().copy()
+        self.training = module.training
+
+    def check_mode(self) -> None:
+        """Raise if the module would now compute something else."""
+        if self.module.training is not self.training:
+            raise GradientError(
+                f"checkpoint: {type(self.module).__name__} ran with training={self.training} and is now switched to "
+                f"{self.module.training}, so recomputing it gives other values; run backward before train() or eval()"
+            )
 
     def __call__(self, x: Tensor) -> Tensor:
         with restored_keys(self.keys):

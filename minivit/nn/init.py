@@ -22,18 +22,30 @@ def ones(_: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 def normal(std: float) -> Initializer:
     """Normal with mean 0."""
-    return lambda generator, shape: generator.standard_normal(shape, np.float32) * np.float32(std)
+
+    def draw(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        values = generator.standard_normal(shape, np.float32)
+        values *= np.float32(std)
+        return values
+
+    return draw
+
+
+def uniform(limit: float) -> Initializer:
+    """Uniform in [-limit, limit)."""
+    return lambda generator, shape: generator.uniform(-limit, limit, shape).astype(np.float32)
 
 
 def truncated_normal(std: float, low: float = -2.0, high: float = 2.0) -> Initializer:
     """Normal with mean 0, redrawn outside [low, high] (absolute bounds, as timm's and PyTorch's `trunc_normal_`)."""
 
     def draw(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        values = generator.standard_normal(shape, np.float32) * np.float32(std)
-        outside = (values < low) | (values > high)
-        while outside.any():
-            values[outside] = generator.standard_normal(int(outside.sum()), np.float32) * np.float32(std)
+        values = normal(std)(generator, shape)
+        if values.size and (values.min() < low or values.max() > high):  # rare where the bounds are many std away
             outside = (values < low) | (values > high)
+            while outside.any():
+                values[outside] = normal(std)(generator, (int(outside.sum()),))
+                outside = (values < low) | (values > high)
         return values
 
     return draw
@@ -51,13 +63,18 @@ def xavier_uniform(generator: np.random.Generator, shape: tuple[int, ...]) -> np
     """Uniform in +-sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010)."""
     receptive = math.prod(shape[2:])
     limit = math.sqrt(6.0 / ((shape[0] + shape[1]) * receptive))
-    return generator.uniform(-limit, limit, shape).astype(np.float32)
+    return uniform(limit)(generator, shape)
 
 
 def kaiming_normal(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Normal with variance 2/fan_out (He et al. 2015), what ResNets use for convolutions."""
     fan_out = shape[0] * math.prod(shape[2:])
     return (generator.standard_normal(shape) * math.sqrt(2.0 / fan_out)).astype(np.float32)
+
+
+def fan_in_normal(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Truncated normal of standard deviation fan_in^-1/2: a layer's output is as large as its input."""
+    return truncated_normal(math.prod(shape[1:]) ** -0.5)(generator, shape)
 
 
 def kaiming_normal_fan_in(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -67,5 +84,4 @@ def kaiming_normal_fan_in(generator: np.random.Generator, shape: tuple[int, ...]
 
 def kaiming_uniform(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Uniform in +-sqrt(1 / fan_in): PyTorch's default for linear and convolutional weights."""
-    limit = math.sqrt(1.0 / math.prod(shape[1:]))
-    return generator.uniform(-limit, limit, shape).astype(np.float32)
+    return uniform(math.sqrt(1.0 / math.prod(shape[1:])))(generator, shape)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from minivit import ops
@@ -101,16 +103,21 @@ class Conv2d(Module):
 
 
 class Dropout(Module):
-    """Zero single elements with probability `rate` while training."""
+    """Zero single elements with probability `rate` while training.
+
+    Parameters
+    ----------
+    rate : float in [0, 1)
+    """
 
     def __init__(self, rate: float = 0.0) -> None:
-        self.rate = rate
+        self.rate = _check_rate(self, rate)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) -> (B, ...)."""
         if not self.training or self.rate == 0.0:
             return x
-        return ops.dropout(x, keep_mask(x, self.rate, x.size // x.shape[0]).reshape(x.shape), self.rate)
+        return ops.dropout(x, keep_mask(x, self.rate, math.prod(x.shape[1:])).reshape(x.shape), self.rate)
 
     def describe(self) -> str:
         """The rate."""
@@ -118,10 +125,15 @@ class Dropout(Module):
 
 
 class DropPath(Module):
-    """Leave out a residual branch of a whole image with probability `rate` while training (stochastic depth)."""
+    """Leave out a residual branch of a whole image with probability `rate` while training (stochastic depth).
+
+    Parameters
+    ----------
+    rate : float in [0, 1)
+    """
 
     def __init__(self, rate: float = 0.0) -> None:
-        self.rate = rate
+        self.rate = _check_rate(self, rate)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, ...) -> (B, ...)."""
@@ -132,3 +144,9 @@ class DropPath(Module):
     def describe(self) -> str:
         """The rate."""
         return f"{self.rate:g}"
+
+
+def _check_rate(layer: Module, rate: float) -> float:
+    if not 0.0 <= rate < 1.0:
+        raise ValueError(f"{type(layer).__name__}: the rate must lie in [0, 1), got {rate}")
+    return rate

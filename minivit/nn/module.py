@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
-from minivit.autograd.errors import MinivitError
+from minivit.autograd.errors import DTypeError
 from minivit.autograd.state import STATE
-from minivit.backend import Array, backend_of, device_of, move, to_host
+from minivit.backend import Array, device_of, move, to_host
 from minivit.nn.parameter import Parameter
-
-
-class StateError(MinivitError, KeyError):
-    """A state dict that does not fit the module."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
+from minivit.nn.state import check_state
 
 
 class Module:
     """Base class of layers and models.
 
-    Attributes that are Parameters or Modules (or lists of Modules) make up the tree; their names, joined by dots, are
-    the names of the state dict: ``blocks.0.attn.qkv.weight``.
+    Attributes that are Parameters or Modules (or lists, tuples and dicts of them) make up the tree; their names, joined
+    by dots, are the names of the state dict: ``blocks.0.attn.qkv.weight``.
     """
 
     training: bool = True
@@ -45,28 +38,41 @@ class Module:
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules directly below this one."""
-        for name, value in vars(self).items():
+        for name, value in _members(vars(self)):
             if isinstance(value, Module):
                 yield name, value
-            elif isinstance(value, list | tuple):
-                for index, item in enumerate(value):
-                    if isinstance(item, Module):
-                        yield f"{name}.{index}", item
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """The module itself and all below it, parents first."""
-        yield prefix, self
-        for name, child in self.named_children():
-            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """The module itself (its name is empty) and all below it, each once, parents first."""
+        for path, module, _ in self._walk():
+            yield path, module
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Every parameter once, with its full name."""
         seen: set[int] = set()
-        for path, module in self.named_modules():
-            for name, value in vars(module).items():
-                if isinstance(value, Parameter) and id(value) not in seen:
-                    seen.add(id(value))
-                    yield (f"{path}.{name}" if path else name), value
+        for path, _, parameters in self._walk():
+            for name, parameter in parameters:
+                if id(parameter) not in seen:
+                    seen.add(id(parameter))
+                    yield (f"{path}.{name}" if path else name), parameter
+
+    def _walk(self) -> Iterator[tuple[str, Module, list[tuple[str, Parameter]]]]:
+        """Full name, module and its own parameters, of every module of the tree once, parents first."""
+        seen: set[int] = set()
+        stack: list[tuple[str, Module]] = [("", self)]
+        while stack:
+            path, module = stack.pop()
+            if id(module) in seen:
+                continue
+            seen.add(id(module))
+            parameters, children = [], []
+            for name, value in _members(vars(module)):
+                if isinstance(value, Parameter):
+                    parameters.append((name, value))
+                else:
+                    children.append((f"{path}.{name}" if path else name, value))
+            yield path, module, parameters
+            stack.extend(reversed(children))
 
     def parameters(self) -> Iterator[Parameter]:
         """Every parameter once."""
@@ -111,35 +117,18 @@ class Module:
             Listing every missing, unexpected and mis-shaped name; nothing is written then.
         """
         parameters = dict(self.named_parameters())
-        problems = [
-            f"  shape of {name}: expected {parameters[name].shape}, got {tuple(state[name].shape)}"
-            for name in parameters
-            if name in state and tuple(state[name].shape) != parameters[name].shape
-        ]
-        if strict:
-            unexpected = [name for name in state if name not in parameters]
-            problems += [
-                f"  missing {name}{_nearest(name, unexpected)}" for name in parameters if name not in state
-            ] + [f"  unexpected {name}" for name in unexpected]
-        if problems:
-            raise StateError(
-                f"the state does not fit {type(self).__name__}; nothing was loaded:\n" + "\n".join(problems)
-            )
+        check_state(type(self).__name__, {name: p.shape for name, p in parameters.items()}, state, strict)
         for name, parameter in parameters.items():
             if name in state:
-                backend = backend_of(parameter.data)
-                array = backend.from_host(
-                    np.ascontiguousarray(to_host(state[name]), dtype=parameter.dtype), device_of(parameter.data)
-                )
-                parameter.assign(array)
+                parameter.assign(state[name])
 
-    def train(self, mode: bool = True) -> Module:
+    def train(self, mode: bool = True) -> Self:
         """Switch dropout and its kind on; returns the module."""
         for _, module in self.named_modules():
             module.training = mode
         return self
 
-    def eval(self) -> Module:
+    def eval(self) -> Self:
         """Switch dropout and its kind off; returns the module."""
         return self.train(False)
 
@@ -148,25 +137,27 @@ class Module:
         for parameter in self.parameters():
             parameter.grad = None
 
-    def to(self, device: str) -> Module:
+    def to(self, device: str) -> Self:
         """Move every parameter to a device; returns the module. An optimiser notices and moves its state too."""
         for parameter in self.parameters():
-            parameter.data = move(parameter.data, device)
-            parameter.grad = None
-            parameter.gradient_buffer = None
-            parameter.touch()
+            parameter.replace(move(parameter.data, device))
         return self
 
-    def astype(self, dtype: Any) -> Module:
-        """Convert every parameter to another floating-point dtype; returns the module."""
+    def astype(self, dtype: Any) -> Self:
+        """Convert every parameter to another floating-point dtype; returns the module.
+
+        Raises
+        ------
+        DTypeError
+            If the dtype is not a floating-point one.
+        """
+        if np.dtype(dtype).kind not in "fc":
+            raise DTypeError(f"astype: parameters need a floating-point dtype, got {np.dtype(dtype)}")
         for parameter in self.parameters():
-            parameter.data = parameter.data.astype(dtype)
-            parameter.grad = None
-            parameter.gradient_buffer = None
-            parameter.touch()
+            parameter.replace(parameter.data.astype(dtype, copy=False))
         return self
 
-    def requires_grad(self, wanted: bool = True) -> Module:
+    def requires_grad(self, wanted: bool = True) -> Self:
         """Freeze (False) or unfreeze every parameter; returns the module."""
         for parameter in self.parameters():
             parameter.requires_grad = wanted
@@ -183,6 +174,16 @@ class Module:
         return ""
 
 
-def _nearest(name: str, candidates: list[str]) -> str:
-    match = difflib.get_close_matches(name, candidates, n=1, cutoff=0.75)
-    return f" (is it {match[0]}?)" if match else ""
+def _members(attributes: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    """The modules and parameters among some attributes, also those in lists, tuples and dicts, with their names."""
+    for name, value in attributes.items():
+        if isinstance(value, _TREE):
+            yield name, value
+        elif isinstance(value, _CONTAINERS):
+            items = value if isinstance(value, dict) else dict(enumerate(value))
+            for below, member in _members(items):
+                yield f"{name}.{below}", member
+
+
+_TREE = (Module, Parameter)
+_CONTAINERS = (list, tuple, dict)

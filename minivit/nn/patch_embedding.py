@@ -9,7 +9,7 @@ import numpy as np
 
 from minivit import ops
 from minivit.autograd import Tensor
-from minivit.nn.layers import Conv2d
+from minivit.nn.layers import Conv2d, LayerNorm, Linear
 from minivit.nn.module import Module
 from minivit.nn.parameter import Parameter
 
@@ -48,26 +48,34 @@ class PatchEmbedding(Module):
 
 
 class ConvolutionalStem(Module):
-    """3x3 convolutions with ReLU and 2x2 max pooling in place of cutting (Hassani et al. 2021, arXiv:2104.05704).
+    """3x3 convolutions with max pooling and ReLU in place of cutting (Hassani et al. 2021, arXiv:2104.05704).
 
-    Each stage halves the sides; the positions of the last feature map are the tokens.
+    Each stage halves the sides; the positions of the last feature map become the tokens. They are normalised before the
+    last ReLU, which makes short runs steadier, and mapped linearly to the width of the tokens.
 
     Parameters
     ----------
     channels : int
         Of the image.
     widths : sequence of int
-        Output channels of each stage; the last is the width of the tokens.
+        Output channels of each stage.
+    dim : int
+        Width of the tokens.
     """
 
-    def __init__(self, channels: int, widths: Sequence[int]) -> None:
+    def __init__(self, channels: int, widths: Sequence[int], dim: int) -> None:
         sizes = [channels, *widths]
         self.convs = [Conv2d(c, o, 3, padding=1) for c, o in pairwise(sizes)]
+        self.norm = LayerNorm(sizes[-1])
+        self.proj = Linear(sizes[-1], dim)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, N, D), N = H W / 4^stages."""
         x = images
-        for conv in self.convs:
+        for number, conv in enumerate(self.convs):
             # ReLU is monotonic, so it commutes with the maximum: after pooling it has a quarter of the work.
-            x = ops.relu(ops.max_pool2d(conv(x), 2))  # (B, O, H/2, W/2)
-        return x.reshape(x.shape[0], x.shape[1], -1).swapaxes(1, 2)  # (B, D, H', W') -> (B, N, D)
+            x = ops.max_pool2d(conv(x), 2)  # (B, O, H/2, W/2)
+            if number < len(self.convs) - 1:
+                x = ops.relu(x)
+        x = x.reshape(x.shape[0], x.shape[1], -1).swapaxes(1, 2)  # (B, O, H', W') -> (B, N, O)
+        return self.proj(ops.relu(self.norm(x)))  # type: ignore[no-any-return]

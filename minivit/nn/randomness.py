@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from minivit.autograd import Tensor
+from minivit.autograd.errors import ShapeError
 from minivit.backend import array_module
 from minivit.backend.random import uniform
 
@@ -96,6 +97,11 @@ def keep_mask(like: Tensor, rate: float, per_image: int) -> Tensor:
         index = xp.arange(like.shape[0])
     else:
         index = xp.asarray(keys.image_index)
+        if index.shape != like.shape[:1]:
+            raise ShapeError(
+                f"a mask for {like.shape[0]} rows needs an image_index ({like.shape[0]},), mask_keys was given "
+                f"{index.shape}; pass the indices of the images that are in this part of the batch"
+            )
     numbers = uniform(xp, keys.seed, keys.step, f"mask {keys.next_op}", index, per_image, np.float32)  # (B, per_image)
     keys.next_op += 1
     return Tensor((numbers >= rate).astype(like.dtype))

@@ -13,7 +13,8 @@ class AdamW(Optimizer):
     """AdamW, in PyTorch's form.
 
     m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2,
-    p = p (1 - lr decay) - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps).
+    p = p (1 - lr decay) - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps),
+    where t counts the updates of each parameter: the steps in which it had a gradient.
 
     Parameters
     ----------
@@ -39,14 +40,16 @@ class AdamW(Optimizer):
     ) -> None:
         if not (0.0 <= betas[0] < 1.0 and 0.0 <= betas[1] < 1.0):
             raise ValueError(f"AdamW: betas must lie in [0, 1), got {betas}")
+        if not eps > 0.0:
+            raise ValueError(f"AdamW: eps must be positive, got {eps}")
         super().__init__(module, learning_rate, weight_decay, **options)
         self.betas, self.eps = betas, eps
 
-    def update(self, part: slice, learning_rate: float, weight_decay: float) -> None:
+    def update(self, part: slice, learning_rate: float, weight_decay: float, count: int) -> None:
         """One step of the formula above, in place."""
         p, g = self.flat.data[part], self.flat.grad[part]
         m, v = self.state["m"][part], self.state["v"][part]
-        (b1, b2), t = self.betas, self.steps
+        (b1, b2), t = self.betas, count
         xp = array_module(p)
         m *= b1
         m += (1.0 - b1) * g

@@ -8,12 +8,13 @@ from minivit.nn import FlatParameters
 
 def grad_norm(flat: FlatParameters) -> Array:
     """Euclidean norm over all gradients, as a 0-d array on their device; NaN or infinite if one of them is."""
+    flat.refresh()
     xp = array_module(flat.data)
     total = xp.zeros((), dtype=flat.data.dtype)
     for start, stop, _ in flat.runs():
         part = flat.grad[start:stop]
         total = total + xp.dot(part, part)
-    return xp.sqrt(total)
+    return xp.asarray(xp.sqrt(total))
 
 
 def clip_grad_norm(flat: FlatParameters, max_norm: float) -> Array:
@@ -38,4 +39,5 @@ def clip_grad_norm(flat: FlatParameters, max_norm: float) -> Array:
     factor = xp.minimum(max_norm / (norm + 1e-6), xp.ones_like(norm))
     for start, stop, _ in flat.runs():
         flat.grad[start:stop] *= factor
+    flat.clear_gaps()  # a NaN between the segments would outlive this step's gradients
     return norm

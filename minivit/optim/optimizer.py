@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from minivit.backend import Array, array_module, backend_of, device_of, to_host
+from minivit.backend import Array, backend_of, to_host
 from minivit.nn import FlatParameters, Module, Parameter
+from minivit.nn.flat import Segment
+from minivit.nn.state import check_state
 
 Decays = Callable[[str, Parameter], bool]
 
+TOKENS = ("cls_token", "dist_token", "mask_token", "pos_embed")
+
 
 def decays_matrices(name: str, parameter: Parameter) -> bool:
-    """Weight decay for matrices and kernels only: not for biases, LayerNorms, class token and positions, as in timm."""
-    return parameter.ndim > 1 and name not in ("cls_token", "pos_embed")
+    """Weight decay for matrices and kernels: not for biases, LayerNorms, special tokens and positions. timm's rule."""
+    return parameter.ndim > 1 and name.rpartition(".")[2] not in TOKENS
 
 
 class Optimizer:
@@ -31,6 +34,16 @@ class Optimizer:
         (name, parameter) -> whether weight decay applies to it.
     learning_rate_scale : callable, optional
         (name, parameter) -> factor of its learning rate.
+
+    Attributes
+    ----------
+    flat : FlatParameters
+    state : dict of str to array
+        Buffers of the layout of `flat`, by `state_names`.
+    steps : int
+        Steps made.
+    updates : dict of str to int
+        For each parameter, the steps in which it had a gradient.
     """
 
     state_names: tuple[str, ...] = ()
@@ -52,7 +65,9 @@ class Optimizer:
         self.decays = decays
         self.learning_rate_scale = learning_rate_scale or (lambda *_: 1.0)
         self.flat = FlatParameters(module, group=self._settings)
-        self.state: dict[str, Array] = {name: self._zeros() for name in self.state_names}
+        self._segments = self.flat.segments
+        self.state: dict[str, Array] = {name: self.flat.zeros() for name in self.state_names}
+        self.updates = {segment.name: 0 for segment in self._segments}
         self.steps = 0
 
     def _settings(self, name: str, parameter: Parameter) -> tuple[float, float]:
@@ -62,79 +77,78 @@ class Optimizer:
             self.weight_decay if self.decays(name, parameter) else 0.0,
         )
 
-    def _zeros(self) -> Array:
-        return array_module(self.flat.data).zeros_like(self.flat.data)
-
     def zero_grad(self) -> None:
         """Forget every gradient."""
-        for segment in self.flat.segments:
-            segment.parameter.grad = None
+        self.flat.module.zero_grad()
 
     def step(self) -> None:
         """Update every parameter that got a gradient; the others are neither moved nor decayed."""
-        self._follow_module()
+        self._follow_layout()
         self.steps += 1
-        for start, stop, (scale, decay) in self.flat.runs(lambda s: self._settings(s.name, s.parameter)):
-            self.update(slice(start, stop), self.learning_rate * scale, decay)
+        for segment in self._segments:
+            self.updates[segment.name] += segment.parameter.grad is not None
+
+        def treatment(segment: Segment) -> tuple[tuple[float, float], int]:
+            return self._settings(segment.name, segment.parameter), self.updates[segment.name]
+
+        for start, stop, ((scale, decay), count) in self.flat.runs(treatment):
+            self.update(slice(start, stop), self.learning_rate * scale, decay, count)
         self.flat.touch()
 
-    def update(self, part: slice, learning_rate: float, weight_decay: float) -> None:
-        """Update one stretch of the flat buffer in place."""
+    def update(self, part: slice, learning_rate: float, weight_decay: float, count: int) -> None:
+        """Update one stretch of the flat buffer in place.
+
+        Parameters
+        ----------
+        part : slice
+        learning_rate, weight_decay : float
+            Of this stretch.
+        count : int
+            Which update of these parameters it is, from 1.
+        """
         raise NotImplementedError
 
-    def _follow_module(self) -> None:
-        """Where the module tree, its device or dtype changed, lay out anew and carry the state over by name."""
-        if self.flat.is_current:
-            return
-        gradients = {s.name: s.parameter.grad for s in self.flat.segments}
-        old = {key: self.flat.by_name(buffer) for key, buffer in self.state.items()}
-        old = {key: {name: to_host(view) for name, view in views.items()} for key, views in old.items()}
+    def _follow_layout(self) -> None:
+        """Where the module tree, its device or dtype changed, lay out anew; a parameter that stayed keeps its state."""
         self.flat.refresh()
-        self.state = {name: self._zeros() for name in self.state_names}
-        self._write_state(old)
-        for segment in self.flat.segments:
-            gradient = gradients.get(segment.name)
-            if gradient is not None and segment.parameter.gradient_buffer is not None:
-                segment.parameter.gradient_buffer[...] = self._here(to_host(gradient))
-                segment.parameter.grad = segment.parameter.gradient_buffer
-
-    def _here(self, array: np.ndarray) -> Array:
-        """A host array on the device and in the dtype of the parameters."""
-        backend = backend_of(self.flat.data)
-        return backend.from_host(np.ascontiguousarray(array, dtype=self.flat.data.dtype), device_of(self.flat.data))
-
-    def _write_state(self, state: dict[str, dict[str, np.ndarray]]) -> None:
-        for key, views in state.items():
-            mine = self.flat.by_name(self.state[key])
-            for name, values in views.items():
-                if name in mine and mine[name].shape == values.shape:
-                    mine[name][...] = self._here(values)
+        if self._segments is self.flat.segments:
+            return
+        old, updates = self.state, {id(s.parameter): self.updates[s.name] for s in self._segments}
+        self.state = {name: self.flat.zeros() for name in self.state_names}
+        for name, buffer in self.state.items():
+            self.flat.carry_over(old[name], self._segments, into=buffer)
+        self._segments = self.flat.segments
+        self.updates = {s.name: updates.get(id(s.parameter), 0) for s in self._segments}
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Every state array by ``<state>.<parameter>``, and the number of steps, as NumPy arrays."""
+        """Every state array by ``<state>.<parameter>``, and the numbers of updates and steps, as NumPy arrays."""
+        self._follow_layout()
         arrays = {
             f"{key}.{name}": np.array(to_host(view))
             for key, buffer in self.state.items()
             for name, view in self.flat.by_name(buffer).items()
         }
-        return {**arrays, "steps": np.array(self.steps, np.int64)}
+        counts = {f"updates.{name}": np.array(count, np.int64) for name, count in self.updates.items()}
+        return {**arrays, **counts, "steps": np.array(self.steps, np.int64)}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Write what `state_dict` gave.
 
         Raises
         ------
-        KeyError
-            Naming what is missing.
+        StateError
+            Listing every missing, unexpected and mis-shaped name; nothing is written then.
         """
-        expected = [f"{key}.{segment.name}" for key in self.state_names for segment in self.flat.segments] + ["steps"]
-        missing = [name for name in expected if name not in state]
-        if missing:
-            raise KeyError(f"the optimiser's state lacks {', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}")
+        self._follow_layout()
+        shapes = self.flat.shapes
+        expected: dict[str, tuple[int, ...]] = {
+            f"{key}.{name}": shape for key in self.state_names for name, shape in shapes.items()
+        }
+        expected |= {f"updates.{name}": () for name in shapes} | {"steps": ()}
+        check_state(type(self).__name__, expected, state)
+        for key, buffer in self.state.items():
+            for name, view in self.flat.by_name(buffer).items():
+                host = np.asarray(state[f"{key}.{name}"], dtype=view.dtype, order="C")
+                view[...] = backend_of(view).from_host(host, self.flat.device)
+        self.updates = {name: int(state[f"updates.{name}"]) for name in shapes}
         self.steps = int(state["steps"])
-        self._write_state(
-            {
-                key: {segment.name: state[f"{key}.{segment.name}"] for segment in self.flat.segments}
-                for key in self.state_names
-            }
-        )

@@ -39,7 +39,7 @@ class SGD(Optimizer):
         super().__init__(module, learning_rate, weight_decay, **options)
         self.momentum, self.nesterov = momentum, nesterov
 
-    def update(self, part: slice, learning_rate: float, weight_decay: float) -> None:
+    def update(self, part: slice, learning_rate: float, weight_decay: float, count: int) -> None:  # noqa: ARG002
         """One step of the formula above, in place."""
         p, g, buffer = self.flat.data[part], self.flat.grad[part], self.state["momentum"][part]
         if weight_decay:
