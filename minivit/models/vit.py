@@ -6,15 +6,16 @@ of Transformer blocks lets the tokens exchange information. A linear head reads 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from minivit import ops
 from minivit.autograd import Tensor
-from minivit.autograd.errors import ShapeError
+from minivit.autograd.errors import DTypeError, ShapeError
+from minivit.backend import move
 from minivit.backend.random import generator
 from minivit.nn import (
     ConvolutionalStem,
@@ -45,8 +46,9 @@ class VisionTransformer(Module):
         0 leaves out the head: the model then returns features.
     channels : int
         Of the images.
-    pool : {"cls", "mean"}
-        Read the class token, or the mean of the patches' tokens (then there is no class token).
+    pool : {"cls", "mean", "sequence"}
+        Read the class token, the mean of the patches' tokens, or their mean weighted by a learned softmax (sequence
+        pooling, Hassani et al. 2021, arXiv:2104.05704). Only "cls" has a class token.
     positions : {"learnable", "sincos2d", "none"}
         "sincos2d" is fixed: sines and cosines of the row and the column (Beyer et al. 2022, arXiv:2205.01580).
     stem : sequence of int, optional
@@ -58,9 +60,11 @@ class VisionTransformer(Module):
         Exact or approximate.
     eps : float
         Of the LayerNorms.
-    initialization : {"timm", "paper", "none"}
-        "timm": truncated normal of 0.02. "paper" (Google's code): LeCun normal for patches, Xavier uniform for the
-        rest, a zero head. "none": zeros, for weights that are loaded afterwards.
+    initialization : {"timm", "paper", "fan_in", "none"}
+        "timm": truncated normal of 0.02; the patches' projection uniform, as PyTorch's convolutions. "paper" (Google's
+        code): LeCun normal for patches, Xavier uniform for the rest, a zero head. "fan_in": truncated normal of
+        fan_in^-1/2 and a zero head, for narrow models and short runs. "none": zeros, for weights that are loaded
+        afterwards. A stem's convolutions are drawn normal with variance 2/fan_in.
     seed : int
         Of the initial weights.
     checkpoint_blocks : bool
@@ -96,7 +100,6 @@ class VisionTransformer(Module):
         checkpoint_blocks: bool = False,
     ) -> None:
         self.config: dict[str, Any] = {key: value for key, value in locals().items() if key != "self"}
-        self.config.pop("__class__", None)
         _check(self.config)
         self.image_size, self.patch_size, self.channels = image_size, patch_size, channels
         self.checkpoint_blocks = checkpoint_blocks
@@ -105,14 +108,17 @@ class VisionTransformer(Module):
             self.cls_token = Parameter(np.zeros((1, 1, dim), np.float32))
         self.position_count = side * side + (pool == "cls")
         if positions == "learnable":
-            self.pos_embed: Any = Parameter(np.zeros((1, self.position_count, dim), np.float32))
+            self.pos_embed = Parameter(np.zeros((1, self.position_count, dim), np.float32))
+        self._fixed_positions: dict[tuple[str, Any], Tensor] = {}  # one for each device and dtype
         self.patch_embed: Module = (
-            ConvolutionalStem(channels, stem) if stem else PatchEmbedding(channels, dim, patch_size)
+            ConvolutionalStem(channels, stem, dim) if stem else PatchEmbedding(channels, dim, patch_size)
         )
         self.pos_drop = Dropout(dropout)
         rates = [drop_path * block / max(depth - 1, 1) for block in range(depth)]
         self.blocks = [TransformerBlock(dim, heads, mlp_dim, qkv_bias, dropout, rate, gelu, eps) for rate in rates]
         self.norm = LayerNorm(dim, eps)
+        if pool == "sequence":
+            self.pool_score = Linear(dim, 1)
         if num_classes:
             self.head = Linear(dim, num_classes)
         if initialization != "none":
@@ -126,21 +132,41 @@ class VisionTransformer(Module):
         Parameters
         ----------
         images : Tensor of shape (B, C, H, W)
-            Normalised as in training.
+            Normalised as in training, in the dtype of the parameters.
 
         Returns
         -------
         Tensor of shape (B, num_classes), or (B, dim) without a head
+
+        Raises
+        ------
+        ShapeError, DTypeError
+            For other images.
         """
         features = self.forward_features(images)  # (B, N, D)
-        pooled = features[:, 0] if self.config["pool"] == "cls" else features.mean(1)  # (B, D)
+        pooled = self.pool(features)  # (B, D)
         return self.head(pooled) if self.config["num_classes"] else pooled
+
+    def pool(self, features: Tensor) -> Tensor:
+        """Tokens (B, N, D) to the vector (B, D) that the head reads."""
+        kind = self.config["pool"]
+        if kind == "cls":
+            return features[:, 0]
+        if kind == "mean":
+            return features.mean(1)
+        weights = ops.softmax(self.pool_score(features), axis=1)  # (B, N, 1)
+        return (weights.swapaxes(1, 2) @ features).reshape(features.shape[0], -1)  # (B, 1, D) -> (B, D)
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) to the normalised tokens (B, N, D) of the last block."""
-        if images.ndim != 4 or images.shape[1:] != (self.channels, self.image_size, self.image_size):
+        if images.shape[1:] != (self.channels, self.image_size, self.image_size):
             raise ShapeError(
                 f"the model takes images (B, {self.channels}, {self.image_size}, {self.image_size}), got {images.shape}"
+            )
+        if images.dtype != self.norm.weight.dtype:
+            raise DTypeError(
+                f"the model takes normalised images of {self.norm.weight.dtype}, got {images.dtype}; "
+                "convert (and normalise) them, or the model with model.astype(...)"
             )
         x = self.patch_embed(images)  # (B, N, D)
         x = self.pos_drop(ops.embed_tokens(x, getattr(self, "cls_token", None), self._positions(x)))
@@ -154,34 +180,74 @@ class VisionTransformer(Module):
             return self.pos_embed
         if kind == "none":
             return None
-        from minivit.backend import backend_of
-
-        side = self.image_size // self.patch_size
-        table = sincos_positions(side, self.config["dim"], self.config["pool"] == "cls").astype(like.dtype)
-        return Tensor(backend_of(like.data).from_host(table, like.device))
+        key = like.device, like.dtype
+        if key not in self._fixed_positions:
+            side = self.image_size // self.patch_size
+            table = sincos_positions(side, self.config["dim"], self.config["pool"] == "cls").astype(like.dtype)
+            self._fixed_positions[key] = Tensor(move(table, like.device))
+        return self._fixed_positions[key]
 
     def initialize(self, name: str, seed: int) -> None:
-        """Draw all weights anew: see `initialization`. Each from its own stream, so no weight depends on another."""
-        dense = {"timm": init.truncated_normal(0.02), "paper": init.xavier_uniform}[name]
-        for path, parameter in self.named_parameters():
-            draw = dense
-            if path == "cls_token":
-                draw = init.normal(1e-6) if name == "timm" else init.zeros
-            elif path == "pos_embed":
-                draw = init.truncated_normal(0.02) if name == "timm" else init.normal(0.02)
-            elif "norm" in path:
-                draw = init.ones if path.endswith("weight") else init.zeros
-            elif path.startswith("patch_embed.convs"):
-                draw = init.kaiming_normal_fan_in if path.endswith("weight") else init.zeros
-            elif path.endswith("bias"):
-                draw = init.normal(1e-6) if name == "paper" and ".mlp." in path else init.zeros
-            elif name == "paper" and path == "head.weight":
-                draw = init.zeros
-            elif name == "paper" and path == "patch_embed.proj.weight":
-                draw = init.lecun_normal
-            elif name == "paper" and path.endswith("qkv.weight"):
-                draw = _each_third(dense)  # query, key and value are three matrices in the paper's code
-            parameter.assign(draw(generator(seed, "weights", path), parameter.shape))
+        """Draw all weights anew.
+
+        Each has a stream of random numbers of its own, so none depends on another, nor on the number of threads.
+
+        Parameters
+        ----------
+        name : {"timm", "paper", "fan_in"}
+            See `initialization`.
+        seed : int
+        """
+        initializer = {
+            "timm": self._timm_initializer,
+            "paper": self._paper_initializer,
+            "fan_in": self._fan_in_initializer,
+        }[name]
+
+        def draw(named: tuple[str, Parameter]) -> None:
+            path, parameter = named
+            parameter.assign(initializer(path)(generator(seed, "weights", path), parameter.shape))
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(draw, self.named_parameters()))
+
+    def _timm_initializer(self, path: str) -> init.Initializer:
+        """Of timm's `init_weights_vit_timm`, which leaves PyTorch's own uniform numbers to the patches' projection."""
+        if path == "cls_token":
+            return init.normal(1e-6)
+        if path.startswith("patch_embed.proj") and not self.config["stem"]:
+            return init.uniform((self.channels * self.patch_size**2) ** -0.5)
+        return self._common_initializer(path) or init.truncated_normal(0.02)
+
+    def _paper_initializer(self, path: str) -> init.Initializer:
+        """Of Google's `vit_jax/models_vit.py`."""
+        if path == "pos_embed":
+            return init.normal(0.02)
+        if path == "patch_embed.proj.weight" and not self.config["stem"]:
+            return init.lecun_normal
+        if path in ("cls_token", "head.weight"):
+            return init.zeros
+        if path.endswith("bias") and ".mlp." in path:
+            return init.normal(1e-6)
+        if path.endswith("qkv.weight"):
+            return _each_third(init.xavier_uniform)  # query, key and value are three matrices there
+        return self._common_initializer(path) or init.xavier_uniform
+
+    def _fan_in_initializer(self, path: str) -> init.Initializer:
+        if path == "head.weight":
+            return init.zeros
+        if path in ("cls_token", "pos_embed"):
+            return init.truncated_normal(0.02)
+        return self._common_initializer(path) or init.fan_in_normal
+
+    def _common_initializer(self, path: str) -> init.Initializer | None:
+        if "norm" in path and path.endswith("weight"):
+            return init.ones
+        if path.endswith("bias"):
+            return init.zeros
+        if path.startswith("patch_embed.convs"):
+            return init.kaiming_normal_fan_in
+        return init.fan_in_normal if self.config["stem"] and path == "patch_embed.proj.weight" else None
 
     def describe(self) -> str:
         """The model's settings."""
@@ -225,10 +291,10 @@ def sincos_positions(side: int, dim: int, class_token: bool, temperature: float 
 def _check(config: dict[str, Any]) -> None:
     """Raise a ValueError for settings that do not fit together."""
     for key, allowed in {
-        "pool": ("cls", "mean"),
+        "pool": ("cls", "mean", "sequence"),
         "positions": ("learnable", "sincos2d", "none"),
         "gelu": ("none", "tanh"),
-        "initialization": ("timm", "paper", "none"),
+        "initialization": ("timm", "paper", "fan_in", "none"),
     }.items():
         if config[key] not in allowed:
             raise ValueError(f"VisionTransformer: {key} must be one of {', '.join(allowed)}; got {config[key]!r}")
@@ -236,8 +302,6 @@ def _check(config: dict[str, Any]) -> None:
         raise ValueError(
             f"VisionTransformer: patch_size {config['patch_size']} does not divide image_size {config['image_size']}"
         )
-    if config["dim"] % config["heads"]:
-        raise ValueError(f"VisionTransformer: dim {config['dim']} is not a multiple of {config['heads']} heads")
     if config["positions"] == "sincos2d" and config["dim"] % 4:
         raise ValueError(f"VisionTransformer: sincos2d positions need a dim that 4 divides, got {config['dim']}")
     stem = config["stem"]
@@ -247,6 +311,3 @@ def _check(config: dict[str, Any]) -> None:
             f"{len(stem)} times; that needs dim={stem[-1]} and patch_size={2 ** len(stem)}, "
             f"got dim={config['dim']} and patch_size={config['patch_size']}"
         )
-    for key in ("dropout", "drop_path"):
-        if not 0.0 <= config[key] < 1.0 or math.isnan(config[key]):
-            raise ValueError(f"VisionTransformer: {key} must lie in [0, 1), got {config[key]}")
