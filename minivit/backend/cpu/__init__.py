@@ -1,10 +1,23 @@
-"""Kernels for NumPy arrays, by the name of the op whose text they stand in for."""
+"""Fast twins of the hot ops for NumPy arrays: in place, in cache-sized pieces, on buffers of the pool.
 
-from minivit.backend.cpu import conv2d, pooling, relu
+Every kernel is a pair of plain functions of arrays that never writes into an input, a cotangent or what was saved, and
+that may run in several threads at once. The formulas stand in the docstrings; the mathematics is explained in `ops/`.
+"""
+
+from minivit.backend.cpu import attention, conv2d, gelu, layer_norm, linear, mlp, pooling, relu, softmax
 from minivit.backend.kernel import Kernel
 
 KERNELS: dict[str, Kernel] = {
+    "attention": Kernel(attention.forward, attention.backward, attention.accepts, attention.keeps),
     "conv2d": Kernel(conv2d.forward, conv2d.backward, conv2d.accepts, ("weight",)),
+    "gelu": Kernel(gelu.forward, gelu.backward, gelu.accepts),
+    "layer_norm": Kernel(layer_norm.forward, layer_norm.backward, layer_norm.accepts, layer_norm.keeps),
+    "linear": Kernel(linear.forward, linear.backward, linear.accepts, linear.keeps),
+    "log_softmax": Kernel(softmax.log_forward, softmax.log_backward, softmax.accepts),
     "max_pool2d": Kernel(pooling.forward, pooling.backward, pooling.accepts),
+    "mlp": Kernel(mlp.forward, mlp.backward, mlp.accepts, mlp.keeps),
+    "qkv_attention": Kernel(attention.qkv_forward, attention.qkv_backward, attention.qkv_accepts, attention.qkv_keeps),
     "relu": Kernel(relu.forward, relu.backward, relu.accepts),
+    "softmax": Kernel(softmax.forward, softmax.backward, softmax.accepts),
 }
+"""By the op's name."""
