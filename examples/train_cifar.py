@@ -131,7 +131,7 @@ def load_data(config: TrainConfig, console: Console) -> tuple[str, data.Splits]:
         return "folder", data.load(config.dataset, image_size=config.image_size, seed=config.seed)
     try:
         splits = data.load("cifar10", data_dir=config.data_dir, download=config.download)
-    except (data.DataNotFoundError, data.DownloadError) as error:
+    except data.DataNotFoundError as error:
         console.message(
             f"CIFAR-10 is neither at hand nor to be downloaded ({error}).\n"
             "Training on the embedded handwritten digits instead."
