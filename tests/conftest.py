@@ -2,11 +2,14 @@
 
 import importlib.util
 import os
+import sys
 from functools import cache
+from pathlib import Path
 
 import hypothesis
 import pytest
 
+sys.path.append(str(Path(__file__).parent / "standin"))  # the stand-in device array: `import standin`
 os.environ.setdefault("MPLBACKEND", "Agg")  # pictures are drawn to files, never to a window
 
 # A noisy machine may stall any example, so no deadline. On CI the examples are the same in every run.
@@ -20,7 +23,9 @@ def reason_without_gpu() -> str | None:
     """Why tests marked ``gpu`` cannot run here, or None if they can."""
     if importlib.util.find_spec("cupy") is None:
         return "needs CuPy: pip install -e '.[cuda12]' or '.[cuda13]'"
-    import cupy
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # CuPy warns where it finds no CUDA: that is what is asked here
+        import cupy
 
     try:
         if cupy.cuda.runtime.getDeviceCount() > 0:
