@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+import warnings
 from functools import cache
 from pathlib import Path
 
