@@ -33,9 +33,9 @@ class Probe:
     ----------
     function : callable
         Tensors -> Tensor.
-    inputs : sequence of arrays and Tensors
+    inputs : sequence of arrays, Tensors and None
         Floating-point arrays and Tensors with ``requires_grad=True`` are differentiated; integers, bools and Tensors
-        without gradient are constants.
+        without gradient are constants; None stands for an optional input that is left out.
     constant : sequence of int
         Positions of arrays that are constants too.
     """
@@ -43,11 +43,13 @@ class Probe:
     def __init__(self, function: Callable[..., Any], inputs: Sequence[Any], constant: Sequence[int] = ()) -> None:
         self.function = function
         self.device = next((x.device for x in inputs if isinstance(x, Tensor)), "cpu")
-        self.arrays = [to_host(x.data) if isinstance(x, Tensor) else np.asarray(x) for x in inputs]
+        self.arrays: list[Any] = [
+            None if x is None else to_host(x.data) if isinstance(x, Tensor) else np.asarray(x) for x in inputs
+        ]
         self.checked = tuple(
             position
             for position, (x, array) in enumerate(zip(inputs, self.arrays, strict=True))
-            if array.dtype.kind in "fc" and position not in constant and getattr(x, "requires_grad", True)
+            if is_floating(array) and position not in constant and getattr(x, "requires_grad", True)
         )
         self.names = argument_names(function)
 
@@ -56,10 +58,10 @@ class Probe:
         name = f" {self.names[position]!r}" if position < len(self.names) else ""
         return f"argument {position}{name}"
 
-    def leaves(self, arrays: Sequence[Any] | None = None, requires_grad: bool = True) -> list[Tensor]:
+    def leaves(self, arrays: Sequence[Any] | None = None, requires_grad: bool = True) -> list[Any]:
         """Fresh Tensors that hold the arrays."""
         return [
-            Tensor(move(array, self.device), requires_grad and position in self.checked)
+            None if array is None else Tensor(move(array, self.device), requires_grad and position in self.checked)
             for position, array in enumerate(self.arrays if arrays is None else arrays)
         ]
 
@@ -104,7 +106,7 @@ class Probe:
 
     def on_complex_numbers(self, run: Callable[[list[Any]], Any], directions: Directions) -> Any:
         """What `run` gives for x + i h v; an UnsupportedError if the text cannot take complex numbers."""
-        arrays = [array.astype(np.complex128) if array.dtype.kind == "f" else array for array in self.arrays]
+        arrays = cast_all(self.arrays, np.complex128)
         for position, direction in directions.items():
             arrays[position] = arrays[position] + 1j * STEP * direction
         try:
@@ -123,6 +125,16 @@ class Probe:
         for position, direction in directions.items():
             arrays[position] = arrays[position] + step * direction
         return arrays
+
+
+def is_floating(array: Any) -> bool:
+    """Whether it holds floating-point (or complex) numbers."""
+    return array is not None and array.dtype.kind in "fc"
+
+
+def cast_all(arrays: Sequence[Any], dtype: Any) -> list[Any]:
+    """Copies of the floating-point arrays in another dtype; integers, bools and None as they are."""
+    return [array.astype(dtype) if is_floating(array) else array for array in arrays]
 
 
 def gradient_arrays(

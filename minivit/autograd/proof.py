@@ -127,7 +127,7 @@ def prove(
         rng=np.random.default_rng(seed),
     )
     shown = "".join(f", {key}={value!r}" for key, value in attributes.items())
-    shapes = ", ".join(str(array.shape) for array in probe.arrays)
+    shapes = ", ".join("None" if array is None else str(array.shape) for array in probe.arrays)
     proof = Proof(f"{name}({shapes}{shown})", tuple(ladder.climb()))
     if raise_on_failure and not proof.passed:
         raise GradientCheckError(f"not proven: {proof}")

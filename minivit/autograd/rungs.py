@@ -20,6 +20,7 @@ from minivit.autograd.probe import (
     Directions,
     Probe,
     UnsupportedError,
+    cast_all,
     gradient_arrays,
     largest_entry,
     natural_scale,
@@ -220,7 +221,7 @@ class Ladder:
         error = 0.0
         for dtype in (np.float64, np.float32):
             arrays, cotangent = self._read_only(dtype), _read_only(self.cotangent, dtype)
-            copies, dy = [array.copy() for array in arrays], cotangent.copy()
+            copies, dy = copy_all(arrays), cotangent.copy()
             value_here, gradients_here = self.probe.value(arrays), self.probe.gradients(cotangent, arrays)
             if not all(np.array_equal(x, y) for x, y in zip([*arrays, cotangent], [*copies, dy], strict=True)):
                 return 1.0, 0.0, f"an input or the cotangent was changed ({np.dtype(dtype)})"
@@ -258,7 +259,7 @@ class Ladder:
             if not used:
                 continue
             with kernels_disabled():  # the text in float64 is the judge, the text in the same dtype the yardstick
-                exactly = [array.astype(np.float64) if array.dtype.kind == "f" else array for array in arrays]
+                exactly = cast_all(arrays, np.float64)
                 exact = self.probe.value(exactly), self.probe.gradients(dy.astype(np.float64), exactly)
                 text = self.probe.value(arrays), self.probe.gradients(dy, arrays)
             own_error = max(distance(text[0], exact[0]), self._gradient_distance(text[1], exact[1]))
@@ -284,7 +285,7 @@ class Ladder:
         elsewhere.checked, elsewhere.device = self.probe.checked, device
         worst = 0.0, 1.0
         for dtype, tolerance in ((np.float64, 1e-10), (np.float32, 1e-4)):
-            arrays = self._arrays(dtype)
+            arrays = cast_all(self.probe.arrays, dtype)
             found = elsewhere.gradients(self.cotangent.astype(dtype), arrays)
             error = max(distance(elsewhere.value(arrays), value), self._gradient_distance(found, gradients))
             if not error <= tolerance:
@@ -365,7 +366,7 @@ class Ladder:
 
     def _references_of_a_backward(self, create_graph: bool) -> list[weakref.ref[Any]]:
         """Weak references to all that one forward and backward made; nothing but what they refer to is returned."""
-        leaves = self.probe.leaves([array.copy() for array in self.probe.arrays])
+        leaves = self.probe.leaves(copy_all(self.probe.arrays))
         wanted = [leaves[position] for position in self.probe.checked]
         output = self.probe.function(*leaves)
         references: list[weakref.ref[Any]] = [weakref.ref(x) for x in (*wanted, output)]
@@ -411,15 +412,14 @@ class Ladder:
         worst = max(errors, key=errors.__getitem__)
         return errors[worst], worst
 
-    def _arrays(self, dtype: Any) -> list[NdArray]:
-        return [array.astype(dtype) if array.dtype.kind == "f" else array for array in self.probe.arrays]
+    def _read_only(self, dtype: Any) -> list[Any]:
+        arrays = cast_all(self.probe.arrays, dtype)
+        return [None if array is None else _read_only(array, array.dtype) for array in arrays]
 
-    def _read_only(self, dtype: Any) -> list[NdArray]:
-        return [_read_only(array, array.dtype if array.dtype.kind != "f" else dtype) for array in self.probe.arrays]
-
-    def _strided(self, dtype: Any) -> list[NdArray]:
+    def _strided(self, dtype: Any) -> list[Any]:
         """The same values with gaps between the elements, in the memory order of the transposed array."""
-        return [np.stack([array.T, array.T], axis=-1)[..., 0].T for array in self._arrays(dtype)]
+        arrays = cast_all(self.probe.arrays, dtype)
+        return [None if array is None else np.stack([array.T, array.T], axis=-1)[..., 0].T for array in arrays]
 
 
 def distance(ours: Any, theirs: Any, scale: float = 0.0) -> float:
@@ -442,6 +442,11 @@ def _climb(number: int, name: str, step: Callable[[], Found]) -> Rung:
     except Exception as failure:  # noqa: BLE001 - whatever an op under test raises is the finding
         return Rung(number, name, float("inf"), 0.0, False, f"{type(failure).__name__}: {failure}")
     return Rung(number, name, error, tolerance, error <= tolerance, note)
+
+
+def copy_all(arrays: Sequence[Any]) -> list[Any]:
+    """Copies of arrays."""
+    return [None if array is None else array.copy() for array in arrays]
 
 
 def _read_only(array: NdArray, dtype: Any) -> NdArray:
