@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minivit.autograd.op import Op
+from minivit.autograd.tensor import Tensor
 from minivit.backend import device_of, move
 
 
@@ -17,9 +18,11 @@ class Move(Op):
     @staticmethod
     def forward(F: Any, x: Any, *, device: str) -> Any:
         """Copy to `device`."""
+        if isinstance(x, Tensor):
+            return x.to(device), x.device
         return move(x, device), device_of(x)
 
     @staticmethod
     def backward(F: Any, dy: Any, saved: Any, x: Any, *, device: str) -> tuple[Any]:
         """Copy back."""
-        return (move(dy, saved) if not hasattr(dy, "node") else dy.to(saved),)
+        return (dy.to(saved) if isinstance(dy, Tensor) else move(dy, saved),)
