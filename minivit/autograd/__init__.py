@@ -1,6 +1,6 @@
 """Tensor, node, the backward walk, stop_gradient, grad, hooks and errors; no op's mathematics."""
 
-from minivit.autograd.apply import apply
+from minivit.autograd.apply import apply, check_devices
 from minivit.autograd.backward import backward, grad
 from minivit.autograd.check import GradientReport, check_gradients
 from minivit.autograd.hooks import Hook, hooked
@@ -24,6 +24,7 @@ __all__ = [
     "apply",
     "as_tensor",
     "backward",
+    "check_devices",
     "check_gradients",
     "enable_grad",
     "grad",

@@ -140,10 +140,7 @@ def _common_backend(op: type[Op], inputs: tuple[Tensor | None, ...], arrays: lis
         if backend is None:
             first, backend = array, backend_of(array)
         elif type(array) is not type(first) or backend.device_of(array) != backend.device_of(first):
-            raise DeviceError(
-                f"op {op.name} needs all operands on one device, got {_describe(inputs)}, called at {_line()}; "
-                "nothing moves by itself: use tensor.to(device) or model.to(device)"
-            )
+            raise _device_error(op.name, inputs)
         if array.dtype.kind in "fc":
             if dtype is None:
                 dtype = array.dtype
@@ -155,6 +152,25 @@ def _common_backend(op: type[Op], inputs: tuple[Tensor | None, ...], arrays: lis
     if backend is None:
         raise TypeError(f"op {op.name} got no tensor at all")
     return backend, dtype
+
+
+def check_devices(name: str, *inputs: Tensor) -> None:
+    """Hold the operands of what is computed outside an op to the same rule.
+
+    Raises
+    ------
+    DeviceError
+        If they are not all on one device.
+    """
+    if any(type(x.data) is not type(inputs[0].data) or x.device != inputs[0].device for x in inputs[1:]):
+        raise _device_error(name, inputs)
+
+
+def _device_error(name: str, inputs: tuple[Tensor | None, ...]) -> DeviceError:
+    return DeviceError(
+        f"op {name} needs all operands on one device, got {_describe(inputs)}, called at {_line()}; "
+        "nothing moves by itself: use tensor.to(device) or model.to(device)"
+    )
 
 
 def _line() -> str:

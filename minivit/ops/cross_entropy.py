@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from minivit.autograd import Op, Tensor, apply, as_tensor
+from minivit.autograd import Op, Tensor, apply, as_tensor, check_devices
 from minivit.autograd.errors import DTypeError, ShapeError
 from minivit.backend import array_module
 from minivit.ops.softmax import stable_log_softmax
@@ -90,6 +90,7 @@ def target_distribution(labels: Tensor, logits: Tensor, label_smoothing: float =
     if labels.dtype.kind in "iu":
         if labels.shape != (batch,):
             raise ShapeError(f"logits {logits.shape} need labels ({batch},), got {labels.shape}")
+        check_devices("cross_entropy", logits, labels)
         if labels.device == "cpu" and labels.size and not 0 <= labels.data.min() <= labels.data.max() < classes:
             raise ValueError(
                 f"labels must lie in 0..{classes - 1} for {classes} logits, got {labels.data.min()}.."

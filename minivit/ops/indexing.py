@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from minivit.autograd import Op, Tensor, apply, as_tensor
+from minivit.autograd import Op, Tensor, apply, as_tensor, check_devices
 
 
 class Take(Op):
@@ -43,17 +43,25 @@ def take(x: Any, key: Any) -> Tensor:
     ------
     IndexError
         If the key does not fit the shape.
+    DeviceError
+        If an array in the key is on another device.
     """
-    return apply(Take, as_tensor(x), key=_plain(key))
+    x = as_tensor(x)
+    return apply(Take, x, key=_plain("take", x, key))
 
 
 def place(x: Any, key: Any, shape: tuple[int, ...]) -> Tensor:
     """Zeros of `shape` with `x` added at `key`; places that repeat add up."""
-    return apply(Place, as_tensor(x), key=_plain(key), shape=tuple(shape))
+    x = as_tensor(x)
+    return apply(Place, x, key=_plain("place", x, key), shape=tuple(shape))
 
 
-def _plain(key: Any) -> Any:
-    """The key with arrays in place of Tensors."""
+def _plain(name: str, x: Tensor, key: Any) -> Any:
+    """The key with arrays, on the device of `x`, in place of Tensors."""
     if isinstance(key, tuple):
-        return tuple(_plain(part) for part in key)
-    return key.data if isinstance(key, Tensor) else key
+        return tuple(_plain(name, x, part) for part in key)
+    if not isinstance(key, Tensor) and not (hasattr(key, "dtype") and hasattr(key, "shape") and key.shape):
+        return key
+    indices = as_tensor(key)
+    check_devices(name, x, indices)
+    return indices.data

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from minivit.autograd import as_tensor, is_scalar
+from minivit.autograd import as_tensor, check_devices, is_scalar
 from minivit.autograd.errors import DTypeError, ImmutableTensorError
 from minivit.backend import Array, array_module
 from minivit.ops import arithmetic, elementwise, indexing, reductions, shaping
@@ -328,7 +328,12 @@ def _whole(value: Any, operator: str) -> Tensor:
 
 def _constant(x: Any, other: Any, name: str) -> Tensor:
     """What a NumPy function of two operands gives: values without gradient."""
-    values: Array = other if is_scalar(other) else as_tensor(other).data
+    if is_scalar(other):
+        values: Array = other
+    else:
+        constant = as_tensor(other)
+        check_devices(name, x, constant)
+        values = constant.data
     return as_tensor(getattr(array_module(x.data), name)(x.data, values))
 
 
