@@ -12,6 +12,7 @@ from minivit.backend.device import (
     move,
     register_backend,
     to_host,
+    use_device,
 )
 from minivit.backend.kernel import Kernel
 from minivit.backend.kernels import find_kernel, kernels_disabled
@@ -33,4 +34,5 @@ __all__ = [
     "move",
     "register_backend",
     "to_host",
+    "use_device",
 ]

@@ -38,6 +38,8 @@ class Backend:
         (ndarray, device) -> array, and array -> ndarray.
     erf : callable
         The error function, which NumPy itself lacks.
+    use : callable
+        device -> None: make it the one that this thread computes on, where a library has such a thing.
     F : ArrayNamespace
         The namespace that the text of an op is written against.
     """
@@ -49,6 +51,7 @@ class Backend:
     from_host: Callable[[np.ndarray, str], Array]
     to_host: Callable[[Array], np.ndarray]
     erf: Callable[[Array], Array]
+    use: Callable[[str], None] = lambda _: None
     F: ArrayNamespace = field(init=False)
 
     def __post_init__(self) -> None:
@@ -100,6 +103,7 @@ def _cupy_backend() -> Backend:
         from_host=from_host,
         to_host=cupy.asnumpy,
         erf=erf,
+        use=lambda device: cupy.cuda.Device(_cuda_index(device)).use(),
     )
     register_backend(backend)
     return backend
@@ -107,6 +111,20 @@ def _cupy_backend() -> Backend:
 
 def _cuda_index(device: str) -> int:
     return int(device.partition(":")[2] or 0)
+
+
+def use_device(device: str) -> None:
+    """Make a device the one that this thread computes on.
+
+    CuPy computes on its current device, which is ``"cuda:0"`` at first, wherever the operands lie. A program that is to
+    run on another one calls this at its start, in each of its threads; on the CPU nothing happens.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        As for `backend_for_device`.
+    """
+    backend_for_device(device).use(device)
 
 
 def backend_of(array: Array) -> Backend:
@@ -150,7 +168,9 @@ def backend_for_device(device: str) -> Backend:
     RuntimeError
         If CuPy or a GPU is missing.
     """
-    family = device.partition(":")[0]
+    family, colon, index = device.partition(":")
+    if colon and not index.isdecimal():
+        family = ""
     if family == "cuda":
         try:
             backend = _cupy_backend()
@@ -161,9 +181,12 @@ def backend_for_device(device: str) -> Backend:
             ) from error
         if not backend.module.cuda.is_available():
             raise RuntimeError(f'device {device!r}: CuPy is installed but finds no usable GPU; use device="cpu"')
+        count = backend.module.cuda.runtime.getDeviceCount()
+        if _cuda_index(device) >= count:
+            raise ValueError(f"unknown device {device!r}: CuPy finds {count} GPU(s), cuda:0 to cuda:{count - 1}")
         return backend
     for backend in _BACKENDS.values():
-        if backend.name == family:
+        if backend.name == family and not (colon and backend is _NUMPY):
             return backend
     raise ValueError(f'unknown device {device!r}; expected "cpu", "cuda" or "cuda:<index>"')
 

@@ -103,6 +103,9 @@ class Device:
         self.id = device
         self._before: list[int] = []
 
+    def use(self) -> None:
+        _CURRENT.device = self.id
+
     def __enter__(self) -> Self:
         self._before.append(_CURRENT.device)
         _CURRENT.device = self.id
@@ -604,8 +607,12 @@ xp = StandInModule()
 # Registration
 
 
+def _index(device: str) -> int:
+    return int(device.partition(":")[2] or 0)
+
+
 def _from_host(array: np.ndarray, device: str) -> StandInArray:
-    with Device(int(device.partition(":")[2] or 0)):
+    with Device(_index(device)):
         return xp.asarray(array)
 
 
@@ -623,5 +630,6 @@ BACKEND = Backend(
     from_host=_from_host,
     to_host=xp.asnumpy,
     erf=_erf,
+    use=lambda device: Device(_index(device)).use(),
 )
 register_backend(BACKEND)
