@@ -305,9 +305,8 @@ def _check(config: dict[str, Any]) -> None:
     if config["positions"] == "sincos2d" and config["dim"] % 4:
         raise ValueError(f"VisionTransformer: sincos2d positions need a dim that 4 divides, got {config['dim']}")
     stem = config["stem"]
-    if stem and (stem[-1] != config["dim"] or 2 ** len(stem) != config["patch_size"]):
+    if stem and 2 ** len(stem) != config["patch_size"]:
         raise ValueError(
-            f"VisionTransformer: a stem of widths {list(stem)} makes tokens of width {stem[-1]} and halves the image "
-            f"{len(stem)} times; that needs dim={stem[-1]} and patch_size={2 ** len(stem)}, "
-            f"got dim={config['dim']} and patch_size={config['patch_size']}"
+            f"VisionTransformer: a stem of widths {list(stem)} halves the image {len(stem)} times; that needs "
+            f"patch_size={2 ** len(stem)}, got {config['patch_size']}"
         )
