@@ -2,5 +2,6 @@
 
 from minivit.models.registry import CONFIGS, create, list
 from minivit.models.vit import VisionTransformer
+from minivit.models.whitening import whiten_first_layer
 
-__all__ = ["CONFIGS", "VisionTransformer", "create", "list"]
+__all__ = ["CONFIGS", "VisionTransformer", "create", "list", "whiten_first_layer"]

@@ -63,8 +63,8 @@ class VisionTransformer(Module):
     initialization : {"timm", "paper", "fan_in", "none"}
         "timm": truncated normal of 0.02; the patches' projection uniform, as PyTorch's convolutions. "paper" (Google's
         code): LeCun normal for patches, Xavier uniform for the rest, a zero head. "fan_in": truncated normal of
-        fan_in^-1/2 and a zero head, for narrow models and short runs. "none": zeros, for weights that are loaded
-        afterwards. A stem's convolutions are drawn normal with variance 2/fan_in.
+        fan_in^-1/2, positions of 0.5, a zero head: for narrow models and short runs. "none": zeros, for weights that
+        are loaded afterwards. A stem's convolutions are drawn normal with variance 2/fan_in.
     seed : int
         Of the initial weights.
     checkpoint_blocks : bool
@@ -236,8 +236,10 @@ class VisionTransformer(Module):
     def _fan_in_initializer(self, path: str) -> init.Initializer:
         if path == "head.weight":
             return init.zeros
-        if path in ("cls_token", "pos_embed"):
-            return init.truncated_normal(0.02)
+        if path == "pos_embed":
+            return init.normal(0.5)  # as large as the patches, so that tokens know from the start where they are
+        if path == "cls_token":
+            return init.normal(0.02)
         return self._common_initializer(path) or init.fan_in_normal
 
     def _common_initializer(self, path: str) -> init.Initializer | None:
@@ -307,6 +309,6 @@ def _check(config: dict[str, Any]) -> None:
     stem = config["stem"]
     if stem and 2 ** len(stem) != config["patch_size"]:
         raise ValueError(
-            f"VisionTransformer: a stem of widths {list(stem)} halves the image {len(stem)} times; that needs "
-            f"patch_size={2 ** len(stem)}, got {config['patch_size']}"
+            f"VisionTransformer: {len(stem)} stages of a stem make a token of {2 ** len(stem)} x {2 ** len(stem)} "
+            f"pixels; that needs patch_size={2 ** len(stem)}, got {config['patch_size']}"
         )

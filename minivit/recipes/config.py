@@ -63,6 +63,8 @@ class TrainConfig:
     """Rate at which residual branches are left out."""
     ema: float | None = None
     """Decay of the average of the weights that is evaluated; 0 evaluates the weights themselves."""
+    whitening: bool | None = None
+    """Start the first layer from the principal components of training patches."""
     validation: float | None = None
     """Share of the training set that is held out to watch the run (a data set's own validation split is used first)."""
     device: str = "cpu"

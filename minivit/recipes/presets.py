@@ -21,6 +21,7 @@ COMMON: dict[str, Any] = {
     "mixup": 0.0,
     "drop_path": 0.0,
     "ema": 0.0,
+    "whitening": True,
     "validation": 0.02,
 }
 
@@ -28,12 +29,13 @@ COMMON: dict[str, Any] = {
 HYBRID: dict[str, Any] = {
     "image_size": 32,
     "patch_size": 4,
-    "stem": (48, 128),
+    "stem": (48, 96),
     "dim": 128,
     "depth": 2,
     "heads": 4,
     "mlp_dim": 256,
-    "pool": "mean",
+    "pool": "sequence",
+    "initialization": "fan_in",
 }
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -41,11 +43,11 @@ PRESETS: dict[str, dict[str, Any]] = {
     "cifar100": {"minutes": 10.0, "batch_size": 64},
     "shapes": {"minutes": 3.0, "batch_size": 64, "validation": 0.05},
     "digits": {
-        "epochs": 60,
-        "batch_size": 64,
+        "epochs": 40,
+        "batch_size": 32,
         "flip": False,
         "crop": 1,
-        "learning_rate": 3e-3,
+        "warmup": 0.1,
         "validation": 0.0,
     },
     "folder": {"minutes": 10.0, "batch_size": 64, "validation": 0.1},
@@ -59,11 +61,13 @@ MODELS: dict[str, dict[str, Any]] = {
     "digits": {
         "image_size": 8,
         "patch_size": 2,
+        "stem": (64,),
         "dim": 64,
-        "depth": 3,
+        "depth": 2,
         "heads": 4,
         "mlp_dim": 128,
-        "pool": "mean",
+        "pool": "sequence",
+        "initialization": "fan_in",
     },
 }
 

@@ -14,10 +14,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from minivit import augment
 from minivit.backend import to_host
 from minivit.data import Batches, Dataset, Splits, hold_out, prefetch
 from minivit.inspect.nan_finder import find_non_finite
 from minivit.interop.atomic import written_whole
+from minivit.models import VisionTransformer, whiten_first_layer
 from minivit.recipes.checkpoint import load_checkpoint, save_checkpoint
 from minivit.recipes.config import TrainConfig
 from minivit.recipes.console import Console
@@ -30,6 +32,7 @@ from minivit.recipes.supervised import PreparedBatch, StepResult, SupervisedStep
 
 CHECKPOINT = "checkpoint.safetensors"
 LOGGED_EVERY = 20  # steps
+WHITENING_IMAGES = 5000
 WARM_UP_STEPS, TIMED_STEPS = 3, 12  # of measuring the speed
 SHARE_OF_BUDGET = 0.96  # the rest is for what the measurement did not see
 
@@ -89,6 +92,9 @@ class Trainer:
             seed=config.seed,
             drop_path=config.drop_path or 0.0,
         )
+        if config.whitening and isinstance(self.model, VisionTransformer):
+            first = augment.normalize(self.train_set.images[:WHITENING_IMAGES], self.mean, self.std)
+            whiten_first_layer(self.model, first, config.seed)
         self.model.to(config.device)
         self.batches = Batches(self.train_set, min(config.batch_size or 1, len(self.train_set)), seed=config.seed)
         self._stop = threading.Event()
