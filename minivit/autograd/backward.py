@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, overload
 
-from minivit.autograd.apply import output_of, tensor_namespace
+from minivit.autograd.apply import check_devices, output_of, tensor_namespace
 from minivit.autograd.errors import GradientError, GraphFreedError, ModifiedInPlaceError
 from minivit.autograd.node import Node
 from minivit.autograd.op import Op, Placeholder
@@ -171,6 +171,7 @@ def _cotangent(output: Tensor, grad_output: Any, create_graph: bool) -> Any:
     if is_scalar(grad_output) and output.size == 1:
         grad_output = backend_of(output.data).module.full_like(output.data, grad_output)
     cotangent = as_tensor(grad_output)
+    check_devices("backward", output, cotangent)
     if cotangent.shape != output.shape or cotangent.dtype != output.dtype:
         raise GradientError(
             f"grad_output must have the output's shape and dtype, {output.shape} {output.dtype}; "
