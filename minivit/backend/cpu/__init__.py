@@ -9,12 +9,13 @@ from minivit.backend.kernel import Kernel
 
 KERNELS: dict[str, Kernel] = {
     "attention": Kernel(attention.forward, attention.backward, attention.accepts, attention.keeps),
-    "conv2d": Kernel(conv2d.forward, conv2d.backward, conv2d.accepts, ("weight",)),
+    "avg_pool2d": Kernel(pooling.avg_forward, pooling.avg_backward, pooling.accepts),
+    "conv2d": Kernel(conv2d.forward, conv2d.backward, conv2d.accepts, conv2d.keeps),
     "gelu": Kernel(gelu.forward, gelu.backward, gelu.accepts),
     "layer_norm": Kernel(layer_norm.forward, layer_norm.backward, layer_norm.accepts, layer_norm.keeps),
     "linear": Kernel(linear.forward, linear.backward, linear.accepts, linear.keeps),
     "log_softmax": Kernel(softmax.log_forward, softmax.log_backward, softmax.accepts),
-    "max_pool2d": Kernel(pooling.forward, pooling.backward, pooling.accepts),
+    "max_pool2d": Kernel(pooling.max_forward, pooling.max_backward, pooling.accepts),
     "mlp": Kernel(mlp.forward, mlp.backward, mlp.accepts, mlp.keeps),
     "qkv_attention": Kernel(attention.qkv_forward, attention.qkv_backward, attention.qkv_accepts, attention.qkv_keeps),
     "relu": Kernel(relu.forward, relu.backward, relu.accepts),

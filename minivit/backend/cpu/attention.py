@@ -47,7 +47,7 @@ def backward(
     return (*dqkv, None if dmask is None else sum_to(dmask, mask.shape))
 
 
-def qkv_accepts(qkv: Array, mask: Array | None, *, heads: int, scale: float) -> bool:  # noqa: ARG001
+def qkv_accepts(qkv: Array, mask: Array | None, *, heads: int, scale: float) -> bool:
     """float32 or float64, at least one token."""
     return floats(qkv, mask) and qkv.ndim == 3 and qkv.shape[1] > 0 and scale != 0
 

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from minivit.backend.pool import empty
+
 Array: TypeAlias = Any
 
 CHUNK_BYTES = 1 << 18
@@ -63,3 +65,46 @@ def exp2(u: Array) -> None:
 def _exp2_is_vectorised() -> bool:
     targets = np.lib.introspect.opt_func_info(func_name="^exp2$").get("exp2", {}).get("ff", {})
     return not targets.get("current", "baseline").startswith("baseline")
+
+
+def channels_last(x: Array) -> Array:
+    """(B, C, H, W) -> (B, H, W, C): the view in which the image kernels work, and write their results."""
+    return x.transpose(0, 2, 3, 1)
+
+
+def channels_first(x: Array) -> Array:
+    """(B, H, W, C) -> (B, C, H, W), a view."""
+    return x.transpose(0, 3, 1, 2)
+
+
+def padded(x: Array, padding: tuple[int, int], value: float = 0.0) -> Array:
+    """(B, H, W, C) with a border of `value`, C-contiguous; `x` itself where nothing is to do."""
+    top, left = padding
+    if top == left == 0 and x.flags.c_contiguous:
+        return x
+    B, H, W, C = x.shape
+    out = empty((B, H + 2 * top, W + 2 * left, C), x.dtype)
+    out[:, top : top + H, left : left + W] = x
+    out[:, :top] = out[:, top + H :] = value
+    out[:, top : top + H, :left] = out[:, top : top + H, left + W :] = value
+    return out
+
+
+def empty_as(x: Array) -> Array:
+    """An uninitialised array of the pool with the shape, the dtype and the order of axes in memory of another."""
+    order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+    out = empty(tuple(x.shape[axis] for axis in order), x.dtype)
+    return out.transpose([order.index(axis) for axis in range(x.ndim)])
+
+
+def flat_pieces(*arrays: Array, chunk_bytes: int = CHUNK_BYTES) -> Iterator[tuple[Array, ...]]:
+    """Cache-sized flat pieces of arrays that lie alike in memory; the whole arrays where they do not."""
+    first = arrays[0]
+    order = sorted(range(first.ndim), key=lambda axis: -abs(first.strides[axis]))
+    in_order = [array.transpose(order) for array in arrays]
+    if not all(array.flags.c_contiguous for array in in_order):
+        yield arrays
+        return
+    flat = [array.reshape(-1) for array in in_order]
+    for part in pieces(first.size, first.itemsize, chunk_bytes):
+        yield tuple(array[part] for array in flat)

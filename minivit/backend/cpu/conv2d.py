@@ -1,103 +1,166 @@
-"""Kernel of conv2d: image by image, so that the windows of one image stay in the cache between copy and product."""
+"""Convolution as matrix products over the windows of a few image rows at a time.
+
+Channels lie last in memory here: an array of shape (B, C, H, W) that a kernel returns is a view of one of shape
+(B, H, W, C). A window is then kh contiguous runs of kw C numbers, quick to copy; a bias is added along contiguous
+memory, max pooling compares contiguous runs, and flattening the result to tokens (B, H W, C) costs nothing. Inputs may
+come in either layout.
+
+With stride 1, the gradient of the input is itself a convolution, of dy with the flipped kernel; and the windows of dy
+made for it serve the gradient of the weight too.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from minivit.backend.cpu.blocks import Array, channels_first, channels_last, column_sums, floats, padded
+from minivit.backend.pool import empty
+
 Pair = tuple[int, int]
 
+COLUMN_BYTES = 1 << 20
+"""Bytes of windows laid out at once: they stay in the cache between the copy and the product."""
 
-def accepts(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, *, stride: Pair, padding: Pair) -> bool:  # noqa: ARG001
-    """float32 and float64."""
-    return x.dtype in (np.float32, np.float64)
+keeps = ("x", "weight")
 
 
-def forward(
-    x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, *, stride: Pair, padding: Pair
-) -> tuple[np.ndarray, np.ndarray]:
-    """y[b] = W columns(x[b]) + bias, and the padded images.   x (B, C, H, W), weight (O, C, kh, kw)."""
-    padded = _padded(x, padding)
-    windows = _windows(padded, weight.shape[2:], stride)  # (B, C, kh, kw, H', W'), a view
-    batch, rows, cols = x.shape[0], *windows.shape[4:]
-    out_channels = weight.shape[0]
-    flat = weight.reshape(out_channels, -1)  # (O, C kh kw)
-    columns = np.empty(windows.shape[1:], x.dtype)
-    y = np.empty((batch, out_channels, rows, cols), x.dtype)
-    for image in range(batch):
-        columns[...] = windows[image]
-        product = y[image].reshape(out_channels, -1)  # (O, H' W')
-        np.matmul(flat, columns.reshape(flat.shape[1], -1), out=product)
-        if bias is not None:
-            product += bias[:, None]
-    return y, padded
+def accepts(x: Array, weight: Array, bias: Array | None, *, stride: Pair, padding: Pair) -> bool:
+    """float32 or float64."""
+    return floats(x, weight, bias)
+
+
+def forward(x: Array, weight: Array, bias: Array | None, *, stride: Pair, padding: Pair) -> tuple[Array, None]:
+    """y[b] = W columns(x[b]) + bias.   x (B, C, H, W), weight (O, C, kh, kw), bias (O,) or None."""
+    outputs, C, kh, kw = weight.shape
+    windows = windows_of(padded(channels_last(x), padding), (kh, kw), stride)  # (B, H', W', kh, kw C)
+    kernel = np.ascontiguousarray(weight.transpose(2, 3, 1, 0)).reshape(kh * kw * C, outputs)
+    y = empty((*windows.shape[:3], outputs), x.dtype)  # (B, H', W', O)
+    for tile in tiles(windows):
+        rows = np.matmul(columns(windows[tile]), kernel)
+        part = y[tile]
+        if bias is None:
+            part[...] = rows.reshape(part.shape)
+        else:
+            np.add(rows.reshape(part.shape), bias, out=part)
+    return channels_first(y), None
 
 
 def backward(
-    dy: np.ndarray,
-    saved: np.ndarray,
-    x: Any,
-    weight: np.ndarray,
-    bias: Any,  # noqa: ARG001
+    dy: Array,
+    saved: None,
+    x: Array,
+    weight: Array,
+    bias: Any,
     *,
+    wanted: tuple[bool, ...],
     stride: Pair,
     padding: Pair,
-    wanted: tuple[bool, ...],
-) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+) -> tuple[Array | None, Array | None, Array | None]:
     """Gradients of x, weight and bias."""
-    batch, out_channels, rows, cols = dy.shape
-    flat = weight.reshape(out_channels, -1)
-    windows = _windows(saved, weight.shape[2:], stride)
-    dx_padded = np.zeros_like(saved) if wanted[0] else None
-    dflat = np.zeros_like(flat) if wanted[1] else None
-    dbias = np.zeros(out_channels, dy.dtype) if wanted[2] else None
-    columns = np.empty(windows.shape[1:], dy.dtype)  # (C, kh, kw, H', W')
-    matrix = columns.reshape(flat.shape[1], rows * cols)
-    ones = np.ones(rows * cols, dy.dtype)
-    for image in range(batch):
-        g = np.ascontiguousarray(dy[image]).reshape(out_channels, -1)  # (O, H' W')
-        if dflat is not None:
-            columns[...] = windows[image]
-            dflat += g @ matrix.T  # y = W columns
-        if dbias is not None:
-            dbias += g @ ones
-        if dx_padded is not None:
-            np.matmul(flat.T, g, out=matrix)  # each window's gradient, added back where the window was taken
-            _add_windows(dx_padded[image], columns, stride)
-    dx = None
-    if dx_padded is not None:
-        (top, left), (height, width) = padding, x.shape[2:]
-        dx = dx_padded if padding == (0, 0) else dx_padded[:, :, top : top + height, left : left + width]
-    return dx, None if dflat is None else dflat.reshape(weight.shape), dbias
+    x, dy = channels_last(x), np.ascontiguousarray(channels_last(dy))  # (B, H, W, C), (B, H', W', O)
+    kh, kw = weight.shape[2:]
+    dbias = column_sums(dy.reshape(-1, dy.shape[-1])) if wanted[2] else None
+    if not wanted[0]:
+        return None, weight_gradient(dy, x, (kh, kw), stride, padding) if wanted[1] else None, dbias
+    if stride == (1, 1) and padding[0] < kh and padding[1] < kw:
+        dx, dweight = gradients_from_windows_of_dy(dy, x, weight, padding, want_weight=wanted[1])
+    else:
+        dx = input_gradient(dy, x.shape, weight, stride, padding)
+        dweight = weight_gradient(dy, x, (kh, kw), stride, padding) if wanted[1] else None
+    return channels_first(dx), dweight, dbias
 
 
-def _padded(x: np.ndarray, padding: Pair) -> np.ndarray:
-    if padding == (0, 0):
-        return np.ascontiguousarray(x)
-    b, c, h, w = x.shape
-    padded = np.zeros((b, c, h + 2 * padding[0], w + 2 * padding[1]), x.dtype)
-    padded[:, :, padding[0] : padding[0] + h, padding[1] : padding[1] + w] = x
-    return padded
+def gradients_from_windows_of_dy(
+    dy: Array, x: Array, weight: Array, padding: Pair, *, want_weight: bool
+) -> tuple[Array, Array | None]:
+    """Stride 1: dx = the convolution of dy with the flipped kernel, dweight = x^T (windows of dy), flipped.
+
+    y[p] = sum_t x[p + t - padding] w[t], so dx[q] = sum_t dy[q + padding - t] w[t] and dw[t] = sum_q x[q] dy[q + padding
+    - t]. With t = k - 1 - t', the entries dy[q + t' - (k - 1 - padding)] are a window of dy at q.
+    """
+    outputs, C, kh, kw = weight.shape
+    windows = windows_of(padded(dy, (kh - 1 - padding[0], kw - 1 - padding[1])), (kh, kw), (1, 1))
+    flipped = np.ascontiguousarray(weight[:, :, ::-1, ::-1].transpose(2, 3, 0, 1)).reshape(kh * kw * outputs, C)
+    dx = empty(x.shape, x.dtype)  # (B, H, W, C)
+    dflipped = np.zeros((C, kh * kw * outputs), x.dtype) if want_weight else None
+    product = empty((C, kh * kw * outputs), x.dtype)
+    for tile in tiles(windows, at_least=C):
+        cols = columns(windows[tile])
+        dx[tile] = np.matmul(cols, flipped).reshape(dx[tile].shape)
+        if dflipped is not None:
+            dflipped += np.matmul(as_pixels(x[tile]).T, cols, out=product)
+    if dflipped is None:
+        return dx, None
+    return dx, dflipped.reshape(C, kh, kw, outputs)[:, ::-1, ::-1].transpose(3, 0, 1, 2)  # (O, C, kh, kw)
 
 
-def _windows(x: np.ndarray, kernel_size: tuple[int, ...], stride: Pair) -> np.ndarray:
-    """Every window as a view (B, C, kh, kw, H', W')."""
+def weight_gradient(dy: Array, x: Array, kernel_size: Pair, stride: Pair, padding: Pair) -> Array:
+    """dW = columns(x)^T dy."""
+    (kh, kw), C, outputs = kernel_size, x.shape[-1], dy.shape[-1]
+    windows = windows_of(padded(x, padding), kernel_size, stride)  # (B, H', W', kh, kw C)
+    total = np.zeros((kh * kw * C, outputs), x.dtype)
+    product = empty(total.shape, x.dtype)
+    for tile in tiles(windows, at_least=outputs):
+        total += np.matmul(columns(windows[tile]).T, as_pixels(dy[tile]), out=product)
+    return total.reshape(kh, kw, C, outputs).transpose(3, 2, 0, 1)  # (O, C, kh, kw)
+
+
+def input_gradient(dy: Array, shape: tuple[int, ...], weight: Array, stride: Pair, padding: Pair) -> Array:
+    """dcolumns = dy W, each window's part added back where the window was taken.   Any stride."""
+    (B, H, W, C), (outputs, _, kh, kw), (sh, sw), (top, left) = shape, weight.shape, stride, padding
+    kernel = np.ascontiguousarray(weight.transpose(0, 2, 3, 1)).reshape(outputs, kh * kw * C)
+    dx = empty((B, H + 2 * top, W + 2 * left, C), dy.dtype)
+    dx.fill(0)
+    windows = windows_of(dx, (kh, kw), stride)
+    for images, rows in tiles(windows):
+        part = dy[images, rows]  # (b, r, W', O)
+        dcolumns = np.matmul(as_pixels(part), kernel).reshape(*part.shape[:3], kh, kw, C)
+        first, count, width = rows.start * sh, part.shape[1], part.shape[2]
+        for i in range(kh):
+            for j in range(kw):
+                dx[images, first + i :, j:][:, : sh * count : sh, : sw * width : sw] += dcolumns[:, :, :, i, j]
+    return dx[:, top : top + H, left : left + W]
+
+
+def windows_of(x: Array, kernel_size: tuple[int, ...], stride: Pair) -> Array:
+    """Every window of x (B, H, W, C), C-contiguous, as a view (B, H', W', kh, kw C)."""
     (kh, kw), (sh, sw) = kernel_size, stride
-    b, c, h, w = x.shape
-    strides = x.strides
-    return np.lib.stride_tricks.as_strided(
-        x,
-        (b, c, kh, kw, (h - kh) // sh + 1, (w - kw) // sw + 1),
-        (*strides[:2], strides[2], strides[3], sh * strides[2], sw * strides[3]),
-        writeable=False,
-    )
+    B, H, W, C = x.shape
+    image, row, pixel, number = x.strides
+    shape = (B, (H - kh) // sh + 1, (W - kw) // sw + 1, kh, kw * C)
+    return np.lib.stride_tricks.as_strided(x, shape, (image, sh * row, sw * pixel, row, number), writeable=False)
 
 
-def _add_windows(x: np.ndarray, windows: np.ndarray, stride: Pair) -> None:
-    """x (C, H, W) += windows (C, kh, kw, H', W') where they were taken."""
-    _, kh, kw, rows, cols = windows.shape
-    sh, sw = stride
-    for i in range(kh):
-        for j in range(kw):
-            x[:, i : i + sh * (rows - 1) + 1 : sh, j : j + sw * (cols - 1) + 1 : sw] += windows[:, i, j]
+def columns(windows: Array) -> Array:
+    """(b, r, W', kh, kw C) -> (b r W', kh kw C), C-contiguous."""
+    b, r, w, kh, run = windows.shape
+    if kh == 1 and windows.flags.c_contiguous:
+        return windows.reshape(b * r * w, run)
+    out = empty(windows.shape, windows.dtype)
+    np.copyto(out, windows)
+    return out.reshape(b * r * w, kh * run)
+
+
+def as_pixels(x: Array) -> Array:
+    """(b, r, w, C) -> (b r w, C), C-contiguous."""
+    b, r, w, C = x.shape
+    return np.ascontiguousarray(x).reshape(b * r * w, C)
+
+
+def tiles(windows: Array, at_least: int = 0) -> Iterator[tuple[slice, slice]]:
+    """Slices of images and of output rows whose windows take about COLUMN_BYTES (but at least so many windows)."""
+    B, rows, width, kh, run = windows.shape
+    per_row = max(1, width * kh * run * windows.itemsize)
+    target = max(COLUMN_BYTES, at_least * kh * run * windows.itemsize)
+    if per_row * rows > target:
+        step = max(1, target // per_row)
+        for image in range(B):
+            for start in range(0, rows, step):
+                yield slice(image, image + 1), slice(start, min(start + step, rows))
+    else:
+        step = max(1, target // max(1, per_row * rows))
+        for start in range(0, B, step):
+            yield slice(start, min(start + step, B)), slice(0, rows)

@@ -34,7 +34,7 @@ def forward(x: Array, *, approximate: str) -> tuple[Array, Array]:
     return y, slope
 
 
-def backward(dy: Array, saved: Array, x: Any, *, wanted: tuple[bool, ...], approximate: str) -> tuple[Array]:  # noqa: ARG001
+def backward(dy: Array, saved: Array, x: Any, *, wanted: tuple[bool, ...], approximate: str) -> tuple[Array]:
     """dx = dy gelu'(x)."""
     return (np.multiply(dy, saved, out=empty(dy.shape, dy.dtype)),)
 

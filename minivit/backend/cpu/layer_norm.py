@@ -12,7 +12,7 @@ from minivit.backend.pool import empty, empty_like
 keeps = ("weight",)
 
 
-def accepts(x: Array, weight: Array, bias: Array, *, eps: float) -> bool:  # noqa: ARG001
+def accepts(x: Array, weight: Array, bias: Array, *, eps: float) -> bool:
     """float32 or float64, x with at least one axis and at least one feature."""
     return floats(x, weight, bias) and x.ndim > 0 and x.shape[-1] > 0
 
@@ -43,10 +43,10 @@ def backward(
     saved: tuple[Array, Array],
     x: Any,
     weight: Array,
-    bias: Any,  # noqa: ARG001
+    bias: Any,
     *,
     wanted: tuple[bool, ...],
-    eps: float,  # noqa: ARG001
+    eps: float,
 ) -> tuple[Array | None, Array | None, Array | None]:
     """dx = r (dn - mean(dn) - n mean(dn * n)) with dn = dy * weight.
 

@@ -27,10 +27,10 @@ def forward(x: Array, weight: Array, bias: Array | None) -> tuple[Array, None]:
 
 def backward(
     dy: Array,
-    saved: None,  # noqa: ARG001
+    saved: None,
     x: Array,
     weight: Array,
-    bias: Any,  # noqa: ARG001
+    bias: Any,
     *,
     wanted: tuple[bool, ...],
 ) -> tuple[Array | None, Array | None, Array | None]:

@@ -46,12 +46,12 @@ def backward(
     saved: tuple[Array, Array],
     x: Array,
     fc1_weight: Array,
-    fc1_bias: Any,  # noqa: ARG001
+    fc1_bias: Any,
     fc2_weight: Array,
-    fc2_bias: Any,  # noqa: ARG001
+    fc2_bias: Any,
     *,
     wanted: tuple[bool, ...],
-    approximate: str,  # noqa: ARG001
+    approximate: str,
 ) -> tuple[Array | None, ...]:
     """Gradients of the forward's lines, last line first."""
     activation, slope = saved

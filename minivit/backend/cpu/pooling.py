@@ -1,71 +1,117 @@
-"""Kernel of max pooling with 2x2 windows that do not overlap: three comparisons, whose outcomes are all it keeps."""
+"""Max and average pooling, with channels last in memory (see `conv2d`)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
+from minivit.backend.cpu.blocks import Array, channels_first, channels_last, floats, padded, pieces
+from minivit.backend.pool import empty
+
 Pair = tuple[int, int]
 
 
-def accepts(x: np.ndarray, *, kernel_size: Pair, stride: Pair, padding: Pair) -> bool:
-    """2x2 windows side by side, float32 and float64; NaN is left to the text, which orders it otherwise."""
-    return (
-        x.dtype in (np.float32, np.float64)
-        and kernel_size == stride == (2, 2)
-        and padding == (0, 0)
-        and x.shape[2] % 2 == 0
-        and x.shape[3] % 2 == 0
-    )
+def accepts(x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair) -> bool:
+    """float32 or float64."""
+    return floats(x) and kernel_size[0] * kernel_size[1] < 256
 
 
-def forward(
-    x: np.ndarray,
-    *,
+def max_forward(x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair) -> tuple[Array, Array]:
+    """y = the largest of each window; saved: which of the window's places it came from, the first among equals.
+
+    x (B, C, H, W) -> y (B, C, H', W'); the padding counts as -infinity.
+    """
+    (_, first), *others = places(padded(channels_last(x), padding, -np.inf), kernel_size, stride)
+    y = empty(first.shape, x.dtype)  # (B, H', W', C)
+    winner = empty(first.shape, np.uint8)
+    for part in images(y):
+        best, place = y[part], winner[part]
+        larger, number = empty(best.shape, np.bool_), empty(best.shape, np.uint8)
+        best[...] = first[part]
+        place[...] = 0
+        for t, view in others:
+            np.greater(view[part], best, out=larger)
+            np.maximum(view[part], best, out=best)
+            np.multiply(larger.view(np.uint8), np.uint8(t), out=number)
+            np.maximum(place, number, out=place)  # places come in ascending order
+    return channels_first(y), winner
+
+
+def max_backward(
+    dy: Array, saved: Array, x: Any, *, wanted: tuple[bool, ...], kernel_size: Pair, stride: Pair, padding: Pair
+) -> tuple[Array]:
+    """dx = dy where the maximum was taken, 0 elsewhere."""
+    dy, winner = channels_last(dy), saved  # (B, H', W', C)
+
+    def share(part: slice, t: int, out: Array) -> None:
+        np.multiply(dy[part], np.equal(winner[part], np.uint8(t)), out=out)
+
+    return (spread(share, dy, x.shape, kernel_size, stride, padding),)
+
+
+def avg_forward(x: Array, *, kernel_size: Pair, stride: Pair, padding: Pair) -> tuple[Array, None]:
+    """y = the mean of each window, zeros of the padding included.   (B, C, H, W) -> (B, C, H', W')."""
+    (_, first), *others = places(padded(channels_last(x), padding), kernel_size, stride)
+    y = empty(first.shape, x.dtype)  # (B, H', W', C)
+    for part in images(y):
+        total = y[part]
+        total[...] = first[part]
+        for _, view in others:
+            total += view[part]
+        total *= 1 / (kernel_size[0] * kernel_size[1])
+    return channels_first(y), None
+
+
+def avg_backward(
+    dy: Array, saved: None, x: Any, *, wanted: tuple[bool, ...], kernel_size: Pair, stride: Pair, padding: Pair
+) -> tuple[Array]:
+    """dx = dy / (kh kw), for each window that a pixel lies in."""
+    dy = channels_last(dy)
+
+    def share(part: slice, t: int, out: Array) -> None:
+        np.multiply(dy[part], 1 / (kernel_size[0] * kernel_size[1]), out=out)
+
+    return (spread(share, dy, x.shape, kernel_size, stride, padding),)
+
+
+def spread(
+    share: Callable[[slice, int, Array], None],
+    dy: Array,
+    shape: tuple[int, ...],
     kernel_size: Pair,
     stride: Pair,
-    padding: Pair,  # noqa: ARG001
-) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
-    """y = max(a, b, c, d) of each window [[a, b], [c, d]].
-
-    Rows first, as the memory lies: max(max(a, c), max(b, d)). Kept are c > a, d > b, and whether the right column wins;
-    among equals the first in reading order has to win, which the last comparison sees to.
-    """
-    b, c, h, w = x.shape
-    pairs = x.reshape(b, c, h // 2, 2, w)
-    upper, lower = pairs[:, :, :, 0], pairs[:, :, :, 1]  # (B, C, H/2, W)
-    best = np.maximum(upper, lower)
-    from_lower = lower > upper
-    left, right = best[..., 0::2], best[..., 1::2]  # (B, C, H/2, W/2)
-    y = np.maximum(left, right)
-    # A tie between the columns goes to the upper row, and to the left within one row.
-    from_right = right > left
-    tie = right == left
-    tie &= from_lower[..., 0::2]
-    tie &= ~from_lower[..., 1::2]
-    from_right |= tie
-    return y, (from_lower, from_right)
+    padding: Pair,
+) -> Array:
+    """dx (B, C, H, W), where place t of every window gets what `share(images, t, out)` writes to `out`."""
+    B, C, H, W = shape
+    (kh, kw), (sh, sw), (top, left) = kernel_size, stride, padding
+    dx = empty((B, H + 2 * top, W + 2 * left, C), dy.dtype)
+    apart = kh <= sh and kw <= sw  # no pixel lies in two windows
+    if not (apart and stride == kernel_size and dx.shape[1] % sh == dx.shape[2] % sw == 0):
+        dx.fill(0)
+    views = list(places(dx, kernel_size, stride))
+    for part in images(dy):
+        for t, view in views:
+            if apart:
+                share(part, t, view[part])
+            else:
+                scratch = empty(view[part].shape, dy.dtype)
+                share(part, t, scratch)
+                view[part] += scratch
+    return channels_first(dx[:, top : top + H, left : left + W])
 
 
-def backward(
-    dy: np.ndarray,
-    saved: tuple[np.ndarray, np.ndarray],
-    x: Any,
-    *,
-    kernel_size: Pair,  # noqa: ARG001
-    stride: Pair,  # noqa: ARG001
-    padding: Pair,  # noqa: ARG001
-    wanted: tuple[bool, ...],  # noqa: ARG001
-) -> tuple[np.ndarray]:
-    """dx = dy where the maximum was taken, 0 elsewhere."""
-    from_lower, from_right = saved
-    b, c, h, w = x.shape
-    dx = np.empty((b, c, h, w), dy.dtype)
-    rows = np.empty((b, c, h // 2, w), dy.dtype)
-    np.multiply(dy, from_right, out=rows[..., 1::2])
-    np.subtract(dy, rows[..., 1::2], out=rows[..., 0::2])
-    pairs = dx.reshape(b, c, h // 2, 2, w)
-    np.multiply(rows, from_lower, out=pairs[:, :, :, 1])
-    np.subtract(rows, pairs[:, :, :, 1], out=pairs[:, :, :, 0])
-    return (dx,)
+def places(x: Array, kernel_size: Pair, stride: Pair) -> Iterator[tuple[int, Array]]:
+    """The places of a window in reading order: their number, and the pixel there of every window (B, H', W', C)."""
+    (kh, kw), (sh, sw) = kernel_size, stride
+    rows, cols = (x.shape[1] - kh) // sh + 1, (x.shape[2] - kw) // sw + 1
+    for t in range(kh * kw):
+        i, j = divmod(t, kw)
+        yield t, x[:, i : i + sh * (rows - 1) + 1 : sh, j : j + sw * (cols - 1) + 1 : sw]
+
+
+def images(y: Array) -> Iterator[slice]:
+    """A few images at a time, so that a pass finds in the cache what the last one left."""
+    return pieces(y.shape[0], y[:1].nbytes)

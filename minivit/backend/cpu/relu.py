@@ -1,4 +1,4 @@
-"""Kernel of relu: one pass each way."""
+"""Rectified linear unit."""
 
 from __future__ import annotations
 
@@ -6,18 +6,29 @@ from typing import Any
 
 import numpy as np
 
-
-def accepts(x: np.ndarray) -> bool:
-    """float32 and float64."""
-    return x.dtype in (np.float32, np.float64)
+from minivit.backend.cpu.blocks import Array, constants, empty_as, flat_pieces, floats
+from minivit.backend.pool import empty
 
 
-def forward(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """y = max(x, 0), and y itself."""
-    y = np.maximum(x, 0)
+def accepts(x: Array) -> bool:
+    """float32 or float64."""
+    return floats(x)
+
+
+def forward(x: Array) -> tuple[Array, Array]:
+    """y = max(x, 0), in the memory layout of x."""
+    zero, infinity = constants(x.dtype, 0.0, np.inf)
+    y = empty_as(x)
+    np.clip(x, zero, infinity, out=y)  # twice as fast as np.maximum with a number
     return y, y
 
 
-def backward(dy: np.ndarray, saved: np.ndarray, x: Any, *, wanted: tuple[bool, ...]) -> tuple[np.ndarray]:  # noqa: ARG001
-    """dx = dy where y > 0."""
-    return (np.multiply(dy, saved > 0),)
+def backward(dy: Array, saved: Array, x: Any, *, wanted: tuple[bool, ...]) -> tuple[Array]:
+    """dx = dy where y > 0, else 0."""
+    dx = empty_as(saved)
+    (zero,) = constants(dy.dtype, 0.0)
+    for d, g, y in flat_pieces(dx, dy, saved):
+        positive = empty(y.shape, np.bool_)
+        np.greater(y, zero, out=positive)
+        np.multiply(g, positive, out=d)
+    return (dx,)

@@ -30,7 +30,7 @@ def shift_rows(scores: Array, safe: float = SAFE) -> None:
         scores -= scores.max(-1, keepdims=True)
 
 
-def forward(x: Array, *, axis: int) -> tuple[Array, Array]:  # noqa: ARG001
+def forward(x: Array, *, axis: int) -> tuple[Array, Array]:
     """p = exp(x) / sum(exp(x)).   x (..., M)."""
     rows = as_rows(x)  # (R, M)
     p = empty_like(rows)
@@ -45,7 +45,7 @@ def forward(x: Array, *, axis: int) -> tuple[Array, Array]:  # noqa: ARG001
     return p, p
 
 
-def backward(dy: Array, saved: Array, x: Any, *, wanted: tuple[bool, ...], axis: int) -> tuple[Array]:  # noqa: ARG001
+def backward(dy: Array, saved: Array, x: Any, *, wanted: tuple[bool, ...], axis: int) -> tuple[Array]:
     """dx = p (dy - sum(dy * p))."""
     dy, p = as_rows(dy), as_rows(saved)  # (R, M)
     dx = empty_like(dy)
@@ -55,7 +55,7 @@ def backward(dy: Array, saved: Array, x: Any, *, wanted: tuple[bool, ...], axis:
     return (dx.reshape(x.shape),)
 
 
-def log_forward(x: Array, *, axis: int) -> tuple[Array, Array]:  # noqa: ARG001
+def log_forward(x: Array, *, axis: int) -> tuple[Array, Array]:
     """l = x - max(x) - log(sum(exp(x - max(x)))).   x (..., M)."""
     rows = as_rows(x)  # (R, M)
     y = empty_like(rows)
@@ -69,7 +69,7 @@ def log_forward(x: Array, *, axis: int) -> tuple[Array, Array]:  # noqa: ARG001
     return y, y
 
 
-def log_backward(dy: Array, saved: Array, x: Any, *, wanted: tuple[bool, ...], axis: int) -> tuple[Array]:  # noqa: ARG001
+def log_backward(dy: Array, saved: Array, x: Any, *, wanted: tuple[bool, ...], axis: int) -> tuple[Array]:
     """dx = dy - exp(l) sum(dy)."""
     dy, y = as_rows(dy), as_rows(saved)  # (R, M)
     dx = empty_like(dy)
