@@ -78,8 +78,9 @@ def gradients_from_windows_of_dy(
 ) -> tuple[Array, Array | None]:
     """Stride 1: dx = the convolution of dy with the flipped kernel, dweight = x^T (windows of dy), flipped.
 
-    y[p] = sum_t x[p + t - padding] w[t], so dx[q] = sum_t dy[q + padding - t] w[t] and dw[t] = sum_q x[q] dy[q + padding
-    - t]. With t = k - 1 - t', the entries dy[q + t' - (k - 1 - padding)] are a window of dy at q.
+    y[p] = sum_t x[p + t - padding] w[t], so dx[q] = sum_t dy[q + padding - t] w[t] and
+    dw[t] = sum_q x[q] dy[q + padding - t]. With t = k - 1 - u, dy[q + u - (k - 1 - padding)] is place u of a window of
+    dy at q.
     """
     outputs, C, kh, kw = weight.shape
     windows = windows_of(padded(dy, (kh - 1 - padding[0], kw - 1 - padding[1])), (kh, kw), (1, 1))
