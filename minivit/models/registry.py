@@ -34,7 +34,15 @@ CONFIGS |= {
     "vit_lite_cifar": {**CIFAR, "dim": 256, "depth": 7, "heads": 4, "mlp_dim": 512},
     "vit_192x9_cifar": {**CIFAR, "dim": 192, "depth": 9, "heads": 12, "mlp_dim": 384},
     # Plain ViT for minutes on a CPU.
-    "vit_micro_cifar": {**CIFAR, "dim": 96, "depth": 6, "heads": 3, "mlp_dim": 192, "pool": "mean"},
+    "vit_micro_cifar": {
+        **CIFAR,
+        "dim": 96,
+        "depth": 6,
+        "heads": 3,
+        "mlp_dim": 192,
+        "pool": "sequence",
+        "initialization": "fan_in",
+    },
     # The model that Google's code is tested with.
     "vit_testing": {
         "dim": 10,

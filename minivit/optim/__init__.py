@@ -3,6 +3,7 @@
 from minivit.optim.adamw import AdamW
 from minivit.optim.clipping import clip_grad_norm, grad_norm
 from minivit.optim.ema import ExponentialMovingAverage
+from minivit.optim.muon import Muon
 from minivit.optim.optimizer import Optimizer, decays_matrices
 from minivit.optim.schedules import SCHEDULES, warmup_constant, warmup_cosine, warmup_linear
 from minivit.optim.sgd import SGD
@@ -12,6 +13,7 @@ __all__ = [
     "SGD",
     "AdamW",
     "ExponentialMovingAverage",
+    "Muon",
     "Optimizer",
     "clip_grad_norm",
     "decays_matrices",

@@ -37,10 +37,12 @@ class TrainConfig:
     micro_batch: int | None = None
     """Images that go forward and backward at once; the gradients of a step's micro-batches are added up. The largest
     that fits the cache is fastest on a CPU; on a GPU take all that fits the memory."""
-    optimizer: Literal["adamw", "sgd"] | None = None
-    """AdamW, or SGD with Nesterov momentum 0.9."""
+    optimizer: Literal["adamw", "muon", "sgd"] | None = None
+    """AdamW; Muon for the blocks' matrices with AdamW for the rest; or SGD with Nesterov momentum 0.9."""
     learning_rate: float | None = None
     """Peak learning rate."""
+    matrix_learning_rate: float | None = None
+    """Peak learning rate of the matrices that Muon updates."""
     weight_decay: float | None = None
     """Of matrices and kernels; biases, LayerNorms, class token and positions are not decayed."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
@@ -81,7 +83,16 @@ class TrainConfig:
             raise ValueError("give only one of epochs, minutes and steps")
         for name in ("epochs", "minutes", "steps", "batch_size", "micro_batch", "checkpoint_minutes"):
             _require(self, name, lambda value: value > 0, "above 0")
-        for name in ("learning_rate", "weight_decay", "clip", "crop", "cutout", "mixup", "threads"):
+        for name in (
+            "learning_rate",
+            "matrix_learning_rate",
+            "weight_decay",
+            "clip",
+            "crop",
+            "cutout",
+            "mixup",
+            "threads",
+        ):
             _require(self, name, lambda value: value >= 0, "at least 0")
         for name in ("label_smoothing", "warmup", "drop_path", "ema", "validation"):
             _require(self, name, lambda value: 0.0 <= value < 1.0, "in [0, 1)")

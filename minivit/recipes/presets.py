@@ -12,6 +12,7 @@ COMMON: dict[str, Any] = {
     "batch_size": 128,
     "optimizer": "adamw",
     "learning_rate": 2e-3,
+    "matrix_learning_rate": 0.02,
     "weight_decay": 0.05,
     "warmup": 0.05,
     "label_smoothing": 0.1,

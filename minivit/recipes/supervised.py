@@ -13,7 +13,7 @@ from minivit.backend import Array, array_module, backend_for_device, to_host
 from minivit.data import Batch
 from minivit.nn import Module, mask_keys
 from minivit.ops import cross_entropy
-from minivit.optim import SCHEDULES, SGD, AdamW, ExponentialMovingAverage, Optimizer, clip_grad_norm, grad_norm
+from minivit.optim import SCHEDULES, SGD, AdamW, ExponentialMovingAverage, Muon, Optimizer, clip_grad_norm, grad_norm
 from minivit.recipes.config import TrainConfig
 from minivit.recipes.parallel import ParallelGradients, Workers
 
@@ -182,6 +182,8 @@ def make_optimizer(model: Module, config: TrainConfig) -> Optimizer:
         "learning_rate": config.learning_rate or 0.0,
         "weight_decay": config.weight_decay or 0.0,
     }
+    if config.optimizer == "muon":
+        return Muon(model, matrix_learning_rate=config.matrix_learning_rate or 0.0, **options)
     if config.optimizer == "sgd":
         return SGD(model, nesterov=True, **options)
     return AdamW(model, **options)
