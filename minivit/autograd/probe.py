@@ -19,7 +19,7 @@ Directions = dict[int, np.ndarray[Any, Any]]
 """For some of the inputs, by position, the direction in which to move them."""
 
 STEP = 1e-20  # of the complex step: its error is of the order of the step squared
-ROUNDING = 16 * np.finfo(np.float64).eps
+ROUNDING = 64 * np.finfo(np.float64).eps
 
 
 class UnsupportedError(Exception):
@@ -141,6 +141,8 @@ def gradient_arrays(
     output: Tensor, wanted: Sequence[Tensor], cotangent: Any, retain_graph: bool = False
 ) -> list[np.ndarray[Any, Any]]:
     """`minivit.grad` as NumPy arrays, with zeros where no gradient flows."""
+    if not output.requires_grad:
+        return [np.zeros(x.shape, x.dtype) for x in wanted]
     found: tuple[Any, ...] = grad(output, wanted, cotangent, retain_graph=retain_graph, allow_unused=True)
     return [
         np.zeros(x.shape, x.dtype) if gradient is None else to_host(gradient.data)
@@ -149,8 +151,11 @@ def gradient_arrays(
 
 
 def natural_scale(cotangent: Any, value: Any, array: Any) -> float:
-    """How large a gradient of <cotangent, value> one would expect: |L| / |x|."""
-    return float(np.sum(np.abs(cotangent * value))) / (root_mean_square(array) or 1.0)
+    """How large a gradient of <cotangent, value> one would expect: |L| / |x|.
+
+    Values below a tenth count as one: they may be what large terms left when they cancelled.
+    """
+    return float(np.sum(np.abs(cotangent) * np.maximum(np.abs(value), 0.1))) / (root_mean_square(array) or 1.0)
 
 
 def root_mean_square(array: Any) -> float:

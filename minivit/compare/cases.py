@@ -97,14 +97,15 @@ class Case:
         )
 
 
-def cases() -> list[Case]:
-    """Every case: the same numbers each time."""
+def cases(*chosen: str) -> list[Case]:
+    """Every case (or those of the ops named): the same numbers each time."""
     rng = np.random.default_rng(2026)
-    return [
-        case
-        for group in (_elementwise, _arithmetic, _reductions, _shaping, _tokens, _layers, _losses, _images)
-        for case in group(rng)
-    ]
+    groups = (_elementwise, _arithmetic, _reductions, _shaping, _tokens, _layers, _losses, _images)
+    every = [case for group in groups for case in group(rng)]
+    unknown = set(chosen) - {case.op for case in every}
+    if unknown:
+        raise ValueError(f"no cases for {sorted(unknown)}")
+    return [case for case in every if not chosen or case.op in chosen]
 
 
 def spread(rng: np.random.Generator, *shape: int) -> Any:
