@@ -33,7 +33,7 @@ def accepts(q: Array, k: Array, v: Array, mask: Array | None, *, scale: float) -
 
 def forward(q: Array, k: Array, v: Array, mask: Array | None, *, scale: float) -> tuple[Array, Saved]:
     """Y = softmax(scale Q K^T + mask) V.   q (B, h, N, d); k, v (B, h, M, d); mask broadcasts to (B, h, N, M)."""
-    y = empty_like(q)
+    y = empty((*q.shape[:-1], v.shape[-1]), q.dtype)  # the values may have another width than the keys
     return y, attend(q, k, v, mask, scale, y)
 
 
