@@ -43,13 +43,16 @@ def column_sums(x: Array) -> Array:
     return np.ones(x.shape[0], x.dtype) @ x
 
 
-@cache
-def constants(dtype: np.dtype[Any], *values: float) -> tuple[Array, ...]:
+def scalars(dtype: np.dtype[Any], *values: float) -> tuple[Array, ...]:
     """Numbers as 0-d arrays of a dtype: a ufunc takes them twice as quickly as Python's floats or NumPy's scalars."""
     made = tuple(np.array(value, dtype) for value in values)
-    for constant in made:
-        constant.flags.writeable = False
+    for scalar in made:
+        scalar.flags.writeable = False
     return made
+
+
+constants = cache(scalars)
+"""`scalars`, made once: for numbers that are written in the program."""
 
 
 def exp2(u: Array) -> None:
