@@ -118,7 +118,7 @@ class VisionTransformer(Module):
         self.blocks = [TransformerBlock(dim, heads, mlp_dim, qkv_bias, dropout, rate, gelu, eps) for rate in rates]
         self.norm = LayerNorm(dim, eps)
         if pool == "sequence":
-            self.pool_score = Linear(dim, 1)
+            self.pool_score = Linear(dim, 1, bias=False)  # softmax would not see a bias
         if num_classes:
             self.head = Linear(dim, num_classes)
         if initialization != "none":

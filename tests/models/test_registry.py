@@ -5,7 +5,8 @@ import pytest
 import minivit as mv
 from minivit import models
 
-# Parameters with 1000 classes at 224 px. google-research/vision_transformer, vit_jax/models_test.py, and the closed form
+# Parameters with 1000 classes at 224 px. google-research/vision_transformer, vit_jax/models_test.py, and the
+# closed form
 # 3p²D + D + D + (n+1)D + L(4D + 4D² + 4D + 2DM + M + D) + 2D + DC + C with n = (224/p)² where that file has no number.
 PUBLISHED = {
     "vit_tiny_patch16_224": 5_717_416,
