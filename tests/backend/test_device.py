@@ -1,5 +1,4 @@
 """Which library and device an array belongs to, and how it gets to another: with the stand-in device array."""
-# ruff: noqa: ARG005 (the entries of a table share one signature)
 
 import importlib
 import sys

@@ -1,5 +1,4 @@
 """The stand-in device array catches what it is for."""
-# ruff: noqa: ARG005 (the entries of a table share one signature)
 
 import contextlib
 import copy
