@@ -29,7 +29,8 @@ FLOORS = [
     {"interop"},
     {"recipes"},
     {"compare"},
-    {"cli", "__main__"},
+    {"cli"},
+    {"__main__"},
 ]
 HEIGHT = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 TOP = "minivit"  # minivit/__init__.py, which gathers the public names of all floors below `compare`

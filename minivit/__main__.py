@@ -1,0 +1,7 @@
+"""``python -m minivit``."""
+
+import sys
+
+from minivit.cli import main
+
+sys.exit(main())
