@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from minivit.ops.softmax import stable_softmax
 
 
 class AttentionMaps(Hook):
-    """Collects the probabilities of every attention op that runs.
+    """Collects the probabilities of every attention op that runs, and the weights of sequence pooling.
 
     The op does not hand them out (a kernel may never hold them as a whole), so they are computed again from its inputs.
 
@@ -26,15 +26,20 @@ class AttentionMaps(Hook):
     ----------
     maps : list of ndarray (B, h, N, M)
         In the order in which the ops ran; a row holds one token's attention to all tokens, and sums to 1.
+    pooling : ndarray (B, N) or None
+        The share of each token in what the head reads, where a softmax over the tokens, (B, N, 1), decides on it.
     """
 
     def __init__(self) -> None:
         self.maps: list[np.ndarray] = []
+        self.pooling: np.ndarray | None = None
 
     def after_forward(
         self, op: type[Op], inputs: tuple[Tensor | None, ...], output: Tensor, attributes: dict[str, Any]
     ) -> None:
         """Recompute the probabilities of an attention op."""
+        if op.name == "softmax" and output.ndim == 3 and output.shape[2] == 1:
+            self.pooling = to_host(output.data)[:, :, 0]
         if op.name not in ("attention", "qkv_attention"):
             return
         arrays: list[Any] = [None if x is None else x.data for x in inputs]
@@ -70,17 +75,60 @@ def attention_maps(model: Module, images: Any) -> list[np.ndarray]:
     ValueError
         If the model has no attention.
     """
+    return _run(model, images)[1].maps
+
+
+def _run(model: Module, images: Any) -> tuple[np.ndarray, AttentionMaps]:
     collected = AttentionMaps()
-    training = model.training
+    training = {id(module): module.training for _, module in model.named_modules()}
     model.eval()
     try:
         with no_grad(), hooked(collected):
-            model(as_tensor(images))
+            output = to_host(model(as_tensor(images)).data)
     finally:
-        model.train(training)
+        for _, module in model.named_modules():
+            module.training = training[id(module)]
     if not collected.maps:
         raise ValueError(f"{type(model).__name__} ran no attention op, so there is no attention to look at")
-    return collected.maps
+    return output, collected
+
+
+class HeatMaps(NamedTuple):
+    """Where a model looks, on the grid of patches.
+
+    Attributes
+    ----------
+    output : ndarray (B, K)
+        What the model returned.
+    last_block : ndarray (B, rows, columns)
+        Attention of the last block, averaged over its heads.
+    rollout : ndarray (B, rows, columns)
+        Attention rolled out over all blocks.
+    """
+
+    output: np.ndarray
+    last_block: np.ndarray
+    rollout: np.ndarray
+
+
+def heat_maps(model: Module, images: Any) -> HeatMaps:
+    """Where a Vision Transformer looks: how much each patch enters what its head reads.
+
+    Parameters
+    ----------
+    model : Module
+        With a `config` that names its `pool`. Runs in evaluation mode; it is left as it was.
+    images : array or Tensor (B, C, H, W)
+
+    Returns
+    -------
+    HeatMaps
+    """
+    output, collected = _run(model, images)
+    pool = getattr(model, "config", {}).get("pool", "cls")
+    if pool == "sequence" and collected.pooling is not None:
+        pool = collected.pooling
+    return HeatMaps(output, token_map(collected.maps[-1], pool), token_map(rollout(collected.maps), pool))
 
 
 def rollout(maps: Sequence[np.ndarray], identity: float = 0.5) -> np.ndarray:
@@ -114,15 +162,16 @@ def rollout(maps: Sequence[np.ndarray], identity: float = 0.5) -> np.ndarray:
     return mixed
 
 
-def class_token_map(attention: np.ndarray, pool: str = "cls") -> np.ndarray:
+def token_map(attention: np.ndarray, pool: str | np.ndarray = "cls") -> np.ndarray:
     """How much each patch of an image enters what the head reads.
 
     Parameters
     ----------
     attention : array (B, N, N) or (B, h, N, N)
         A rollout, or the maps of a block, which are then averaged over their heads.
-    pool : {"cls", "mean"}
-        What the head reads: the class token (token 0), or the mean of all tokens, none of which is a class token.
+    pool : {"cls", "mean"} or array (B, N)
+        What the head reads: the class token (token 0), the mean of all tokens, or their sum with these weights. Only
+        with "cls" is there a class token.
 
     Returns
     -------
@@ -131,11 +180,18 @@ def class_token_map(attention: np.ndarray, pool: str = "cls") -> np.ndarray:
     """
     if attention.ndim == 4:
         attention = attention.mean(1)  # (B, h, N, N) -> (B, N, N)
-    read = attention[:, 0, 1:] if pool == "cls" else attention.mean(1)  # (B, number of patches)
+    if isinstance(pool, np.ndarray):
+        read = np.einsum("bi,bij->bj", pool, attention)  # (B, number of patches)
+    elif pool == "cls":
+        read = attention[:, 0, 1:]
+    elif pool == "mean":
+        read = attention.mean(1)
+    else:
+        raise ValueError(f"pool has to be 'cls', 'mean' or an array of weights, got {pool!r}")
     side = math.isqrt(read.shape[1])
     if side * side != read.shape[1]:
         raise ValueError(f"{read.shape[1]} patches are no square; pool={pool!r} does not fit this model")
-    return read.reshape(-1, side, side)
+    return np.asarray(read.reshape(-1, side, side))
 
 
 def overlay(image: np.ndarray, heat: np.ndarray, strength: float = 0.6) -> np.ndarray:

@@ -2,6 +2,6 @@
 
 from minivit.interop.checkpoint import checkpoint_header
 from minivit.interop.errors import WeightsError
-from minivit.interop.weights import load, load_model, save
+from minivit.interop.weights import SUFFIXES, load, load_model, save
 
-__all__ = ["WeightsError", "checkpoint_header", "load", "load_model", "save"]
+__all__ = ["SUFFIXES", "WeightsError", "checkpoint_header", "load", "load_model", "save"]

@@ -11,7 +11,7 @@ import numpy as np
 from minivit import augment
 from minivit.backend import backend_for_device
 from minivit.data import Dataset
-from minivit.inspect.attention import attention_maps, class_token_map, overlay, rollout
+from minivit.inspect.attention import heat_maps, overlay
 from minivit.nn import Module
 from minivit.recipes.evaluation import Evaluation
 from minivit.recipes.metrics import read_metrics
@@ -104,7 +104,7 @@ def draw_attention(
     chosen = np.linspace(0, len(test_set) - 1, count).astype(int)
     images = test_set.images[chosen]  # (n, C, H, W)
     model_input = backend_for_device(model.device).from_host(augment.normalize(images, mean, std), model.device)
-    heat = class_token_map(rollout(attention_maps(model, model_input)), getattr(model, "config", {}).get("pool", "cls"))
+    heat = heat_maps(model, model_input).rollout  # (n, rows, columns)
     figure = _figure(1.25 * count, 3.0)
     for column, index in enumerate(chosen):
         pixels = images[column].transpose(1, 2, 0) / 255.0  # (H, W, C)

@@ -3,7 +3,7 @@ import pytest
 
 from minivit import ops
 from minivit.autograd import hooked, tensor
-from minivit.inspect import AttentionMaps, attention_maps, class_token_map, overlay, rollout
+from minivit.inspect import AttentionMaps, attention_maps, heat_maps, overlay, rollout, token_map
 from minivit.inspect.attention import enlarge
 from minivit.models import VisionTransformer
 from minivit.nn import Linear
@@ -60,6 +60,7 @@ def test_every_block_of_a_model_is_seen_and_the_model_left_alone(model) -> None:
     maps = attention_maps(model, images)
     assert [m.shape for m in maps] == [(2, 3, 10, 10)] * 3
     assert model.training
+    assert not model.blocks[0].training  # each module as it was
     assert all(parameter.grad is None for parameter in model.parameters())
     again = attention_maps(model, images)  # dropout is off, so nothing is random
     assert all(np.array_equal(a, b) for a, b in zip(maps, again, strict=True))
@@ -97,17 +98,42 @@ def test_rollout_refuses_maps_whose_rows_do_not_sum_to_one() -> None:
         rollout([])
 
 
-def test_class_token_map_reads_what_the_head_reads() -> None:
+def test_token_map_reads_what_the_head_reads() -> None:
     (attention,) = random_maps(1, tokens=10)
-    found = class_token_map(attention)
+    found = token_map(attention)
     assert found.shape == (2, 3, 3)
     np.testing.assert_allclose(found[1, 2, 0], attention[1, :, 0, 1 + 6].mean())
     (attention,) = random_maps(1, tokens=9)
-    found = class_token_map(attention, pool="mean")
+    found = token_map(attention, pool="mean")
     np.testing.assert_allclose(found[0, 0, 2], attention[0, :, :, 2].mean())
     np.testing.assert_allclose(found.sum((1, 2)), 1.0)
+    weights = np.eye(9)[[3, 5]]
+    np.testing.assert_allclose(token_map(attention, weights)[1].ravel(), attention[1].mean(0)[5])
     with pytest.raises(ValueError, match="no square"):
-        class_token_map(attention, pool="cls")
+        token_map(attention, pool="cls")
+    with pytest.raises(ValueError, match="'sequence'"):
+        token_map(attention, pool="sequence")
+
+
+@pytest.mark.parametrize("pool", ["cls", "mean", "sequence"])
+def test_heat_maps_of_a_model(pool: str) -> None:
+    model = VisionTransformer(
+        image_size=12, patch_size=4, dim=12, depth=2, heads=3, mlp_dim=20, num_classes=5, pool=pool, dropout=0.5
+    )
+    images = RANDOM.standard_normal((2, 3, 12, 12)).astype(np.float32)
+    found = heat_maps(model, images)
+    maps = attention_maps(model, images)
+    np.testing.assert_array_equal(found.output, model.eval()(tensor(images)).numpy())
+    for heat, attention in ((found.last_block, maps[-1].mean(1)), (found.rollout, rollout(maps))):
+        assert heat.shape == (2, 3, 3)
+        if pool == "cls":
+            np.testing.assert_allclose(heat.reshape(2, 9), attention[:, 0, 1:], rtol=1e-6)
+            continue
+        share = np.full((2, 9), 1 / 9)
+        if pool == "sequence":
+            share = ops.softmax(model.pool_score(model.forward_features(tensor(images))), axis=1).numpy()[..., 0]
+        expected = (share[:, :, None] * attention).sum(1)
+        np.testing.assert_allclose(heat.reshape(2, 9), expected, rtol=1e-5)
 
 
 def test_enlarging_interpolates_between_the_centres_of_the_patches() -> None:

@@ -18,7 +18,7 @@ from minivit.models import VisionTransformer
 from minivit.nn.randomness import current_keys
 
 GOLDEN = Path(__file__).parent / "golden"
-GOLDEN_MODELS = ("vit_tiny_patch16_224", "vit_micro_cifar")
+GOLDEN_MODELS = ("vit_tiny_patch16_224", "vit_tiny_cifar")
 
 
 def golden_text(name: str) -> str:
@@ -164,13 +164,13 @@ def test_the_model_is_left_as_it_was() -> None:
 
 
 def test_equal_blocks_are_shown_once_unless_asked_for() -> None:
-    summary = summarize(models.create("vit_micro_cifar", initialization="none"))
-    assert "blocks.0 … blocks.5" in str(summary)
-    assert "6 × TransformerBlock, each:" in str(summary)
+    summary = summarize(models.create("vit_tiny_cifar", initialization="none"))
+    assert "blocks.0 … blocks.11" in str(summary)
+    assert "12 × TransformerBlock, each:" in str(summary)
     expanded = summary.text(expand=True)
     assert "…" not in expanded
-    assert expanded.count("TransformerBlock") == 6
-    assert [child.name for child in summary.layer.children][-3:] == ["blocks.5", "norm", "head"]
+    assert expanded.count("TransformerBlock") == 12
+    assert [child.name for child in summary.layer.children][-3:] == ["blocks.11", "norm", "head"]
 
 
 def test_a_module_without_configuration_needs_a_shape() -> None:
