@@ -205,6 +205,15 @@ def read_image(path: str | os.PathLike[str], image_size: int) -> Images:
     ImportError
         If Pillow is not installed.
     """
+    image = open_rgb(path)
+    from PIL import Image, ImageOps
+
+    square = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BICUBIC)
+    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))  # (H, W, 3) -> (3, H, W)
+
+
+def open_rgb(path: str | os.PathLike[str]) -> Image.Image:
+    """Open an image file with Pillow, upright and in RGB; raises as `read_image`."""
     try:
         from PIL import Image, ImageOps
     except ImportError as error:
@@ -213,11 +222,9 @@ def read_image(path: str | os.PathLike[str], image_size: int) -> Images:
         raise DatasetError(f"{path}: the file is empty")
     try:
         with Image.open(path) as opened:
-            upright = ImageOps.exif_transpose(opened)
-            square = ImageOps.fit(_as_rgb(upright), (image_size, image_size), Image.Resampling.BICUBIC)
+            return _as_rgb(ImageOps.exif_transpose(opened))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DatasetError(f"{path}: cannot be read as an image: {error}; replace or remove it") from error
-    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))  # (H, W, 3) -> (3, H, W)
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
