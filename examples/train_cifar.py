@@ -154,4 +154,4 @@ def repeatable_command(trainer: Trainer, steps: int) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Options, description=__doc__, config=(tyro.conf.FlagConversionOff,))))
+    sys.exit(main(tyro.cli(Options, description=__doc__)))

@@ -4,28 +4,9 @@ from __future__ import annotations
 
 import os
 
-import numpy as np
-
-from minivit.autograd import Tensor
-from minivit.autograd.node import Node
 from minivit.backend import backend_for_device
+from minivit.inspect.summary import summarize
 from minivit.nn import Module
-
-
-def bytes_kept(output: Tensor) -> int:
-    """Bytes that the graph behind a tensor keeps alive for its backward, each array once."""
-    found: dict[int, int] = {}
-    seen: set[Node] = set()
-    stack = [output.node] if output.node is not None else []
-    while stack:
-        node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        for array in node.saved_arrays():
-            found[id(array)] = int(array.nbytes)
-        stack.extend(edge for edge in node.edges if isinstance(edge, Node))
-    return sum(found.values())
 
 
 def available_bytes(device: str) -> int:
@@ -44,12 +25,8 @@ def explain_out_of_memory(error: Exception, model: Module, image_shape: tuple[in
     if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
         return
     device = model.device
-    backend = backend_for_device(device)
-    image = backend.from_host(np.zeros((1, *image_shape), np.float32), device)
-    # Weights are kept too, once for any batch: two images tell them apart from what grows.
-    one = bytes_kept(model(Tensor(image)))
-    two = bytes_kept(model(Tensor(backend.module.concatenate([image, image]))))
-    per_image = max(1, 2 * (two - one))  # gradients of activations need about as much again
+    kept = summarize(model, (1, *image_shape)).kept_bytes
+    per_image = max(1, 2 * kept)  # the gradients of the activations need about as much again
     fits = max(1, int(0.8 * available_bytes(device) / per_image))
     error.add_note(
         f"{device} ran out of memory with micro-batches of {micro_batch} images; an image takes about "

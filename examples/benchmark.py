@@ -1,0 +1,271 @@
+"""Time a training step or a forward of a model, alone or in alternating rounds against PyTorch.
+
+    python examples/benchmark.py --model vit_tiny_cifar --mode train --batch 128 --against torch
+    python examples/benchmark.py --steps 4 --warmup 1 --json          # one JSON object as the last line
+
+Against PyTorch, each framework lives in a process of its own; they take turns, so that whatever else the machine does
+disturbs both. The ratio is the median over the rounds of PyTorch's time divided by ours: above 1 we are faster.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing as mp
+import shlex
+import statistics
+import sys
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+
+from minivit import models
+from minivit.autograd import Tensor, no_grad
+from minivit.inspect.summary import summarize
+from minivit.recipes.config import TrainConfig
+from minivit.recipes.parallel import Workers, evaluate_parts, split
+from minivit.recipes.presets import build_model, preset_settings
+from minivit.recipes.results import write_result
+from minivit.recipes.supervised import PreparedBatch, SupervisedStep
+
+
+@dataclass
+class Options:
+    """Time a model."""
+
+    model: str = "vit_tiny_cifar"
+    """A model's name, or "preset" for the default model of train_cifar.py."""
+    mode: Literal["train", "forward"] = "train"
+    """A whole step (forward, backward, AdamW), or a forward without gradients."""
+    batch: int = 128
+    """Images in a step."""
+    steps: int = 8
+    """Steps in a round."""
+    warmup: int = 2
+    """Steps before timing."""
+    rounds: int = 5
+    """Rounds, alternating, with --against."""
+    threads: int = 0
+    """CPU threads; 0 takes all cores that this process may use."""
+    micro_batch: int = 16
+    """Images that go through our model at once."""
+    against: Literal["none", "torch"] = "none"
+    """The rival."""
+    json: bool = False
+    """Print one JSON object as the last line."""
+    out: Path | None = None
+    """Write the result, with where it was measured, to this file."""
+
+
+class Ours:
+    """A minivit model and its step."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.model = make_model(options)
+        self.workers = Workers(options.threads)
+        config = TrainConfig(batch_size=options.batch, micro_batch=options.micro_batch, clip=0.0).filled(
+            preset_settings("cifar10")
+        )
+        channels, self.size = self.model.config["channels"], self.model.config["image_size"]
+        self.step_maker = SupervisedStep(
+            self.model,
+            config,
+            10**9,
+            (0.5,) * channels,
+            (0.5,) * channels,
+            self.model.config["num_classes"],
+            self.workers,
+        )
+        self.batch = PreparedBatch(*data(options, self.model), index=np.arange(options.batch), step=10**8, epoch=0)
+
+    def step(self) -> float:
+        """One step; its loss (0 for a forward)."""
+        with self.workers.limited_blas():
+            if self.options.mode == "train":
+                return float(self.step_maker(self.batch).loss)
+            self.model.eval()
+
+            def forward(part: slice) -> None:
+                with no_grad():
+                    self.model(Tensor(self.batch.images[part]))
+
+            evaluate_parts(self.workers, forward, self.options.batch, self.options.micro_batch)
+            return 0.0
+
+
+def make_model(options: Options) -> models.VisionTransformer:
+    """The model, with the weights of seed 0."""
+    if options.model == "preset":
+        model = build_model("preset", "cifar10", image_shape=(3, 32, 32), num_classes=10, seed=0, drop_path=0.0)
+    else:
+        model = models.create(options.model)
+    assert isinstance(model, models.VisionTransformer)
+    return model
+
+
+def data(options: Options, model: models.VisionTransformer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Random images and labels (twice: as targets and as labels)."""
+    generator = np.random.default_rng(0)
+    size = model.config["image_size"]
+    images = generator.standard_normal((options.batch, model.config["channels"], size, size), np.float32)
+    labels = generator.integers(0, model.config["num_classes"], options.batch)
+    return images, labels, labels
+
+
+def serve(connection: Connection, framework: str, options: Options) -> None:
+    """A process that makes as many steps as it is asked to, and sends back times, losses and memory."""
+    runner: Any
+    if framework == "torch":
+        from minivit.compare.torch_vit import TorchRunner
+
+        model = make_model(options)
+        runner = TorchRunner(
+            model, *data(options, model)[:2], training=options.mode == "train", threads=options.threads
+        )
+    else:
+        runner = Ours(options)
+    while (count := connection.recv()) is not None:
+        times, losses = [], []
+        for _ in range(count):
+            begun = time.perf_counter()
+            losses.append(runner.step())
+            times.append(time.perf_counter() - begun)
+        connection.send((times, losses, proportional_set_size()))
+
+
+def proportional_set_size() -> float:
+    """Memory of this process in MiB, shared pages counted in proportion; 0 where the system does not tell."""
+    try:
+        lines = Path("/proc/self/smaps_rollup").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0.0
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+
+
+def measure(frameworks: list[str], options: Options) -> dict[str, dict[str, Any]]:
+    """Alternating rounds: for each framework its step times by round, losses and memory."""
+    context = mp.get_context("spawn")
+    processes, pipes = [], {}
+    for framework in frameworks:
+        here, there = context.Pipe()
+        process = context.Process(target=serve, args=(there, framework, options), daemon=True)
+        process.start()
+        processes.append(process)
+        pipes[framework] = here
+    found: dict[str, dict[str, Any]] = {name: {"rounds": [], "losses": [], "rss_mb": 0.0} for name in frameworks}
+    for number in range(options.rounds + 1):
+        for framework, pipe in pipes.items():
+            pipe.send(options.steps if number else options.warmup)
+            times, losses, memory = pipe.recv()
+            found[framework]["losses"] += losses
+            found[framework]["rss_mb"] = max(found[framework]["rss_mb"], memory)
+            if number:
+                found[framework]["rounds"].append(times)
+    for pipe in pipes.values():
+        pipe.send(None)
+    for process in processes:
+        process.join()
+    return found
+
+
+def product_seconds(options: Options) -> tuple[float, float]:
+    """Seconds that the matrix products of the blocks' linear layers take alone in a step, and their GFLOP.
+
+    The same shapes, in the same micro-batches on the same threads, over arrays that are at hand.
+    """
+    config = make_model(options).config
+    dim, hidden = config["dim"], config["mlp_dim"]
+    tokens = (config["image_size"] // config["patch_size"]) ** 2 + (config["pool"] == "cls")
+    layers = [(dim, 3 * dim), (dim, dim), (dim, hidden), (hidden, dim)] * config["depth"]
+    workers = Workers(options.threads)
+    shares = split(options.batch, options.micro_batch, workers.threads)
+    training = options.mode == "train"
+
+    def work(worker: int) -> None:
+        for part in shares[worker]:
+            rows = tokens * (part.stop - part.start)
+            for inner, outer in layers:
+                x, w, dy = arrays[rows, inner], arrays[outer, inner], arrays[rows, outer]
+                np.matmul(x, w.T, out=arrays[rows, outer, "out"])
+                if training:
+                    np.matmul(dy, w, out=arrays[rows, inner, "out"])
+                    np.matmul(dy.T, x, out=arrays[outer, inner, worker])
+
+    arrays: dict[Any, np.ndarray] = {}
+    for share in shares:
+        for part in share:
+            rows = tokens * (part.stop - part.start)
+            for inner, outer in layers:
+                for shape in ((rows, inner), (outer, inner), (rows, outer)):
+                    arrays.setdefault(shape, np.ones(shape, np.float32))
+                for shape in ((rows, inner), (rows, outer)):
+                    arrays.setdefault((*shape, "out"), np.ones(shape, np.float32))
+                for worker in range(workers.threads):
+                    arrays.setdefault((outer, inner, worker), np.ones((outer, inner), np.float32))
+    times = []
+    with workers.limited_blas():
+        for _ in range(options.warmup + 3):
+            begun = time.perf_counter()
+            workers.map(work)
+            times.append(time.perf_counter() - begun)
+    flop = (3 if training else 1) * sum(2 * tokens * options.batch * inner * outer for inner, outer in layers)
+    return min(times), flop / 1e9
+
+
+def main(options: Options) -> int:
+    """Measure, print, and write the result."""
+    begun = time.monotonic()
+    frameworks = ["minivit"] + ([options.against] if options.against != "none" else [])
+    found = measure(frameworks, options)
+    model = make_model(options)
+    passes = 3 if options.mode == "train" else 1  # a backward is two forwards' worth
+    gflop = 2e-9 * passes * summarize(model).multiply_adds * options.batch
+    products, products_gflop = product_seconds(options)
+    summary: dict[str, Any] = {"model": options.model, "mode": options.mode, "batch": options.batch}
+    for framework, measured in found.items():
+        times = [t for times in measured["rounds"] for t in times]
+        median = statistics.median(times)
+        summary[framework] = {
+            "ms": 1e3 * median,
+            "min_ms": 1e3 * min(times),
+            "img_s": options.batch / median,
+            "gflops": gflop / median,
+            "rss_mb": measured["rss_mb"],
+            "losses": measured["losses"][:4],
+        }
+        line = summary[framework]
+        print(
+            f"{framework:8s} {line['ms']:9.1f} ms a step (best {line['min_ms']:.1f}), {line['img_s']:7.1f} images/s, "
+            f"{line['gflops']:6.1f} GFLOP/s, {line['rss_mb']:6.0f} MiB"
+        )
+    ours = summary["minivit"]
+    ours["gemm_share"] = 1e3 * products / ours["ms"]
+    ours["gemm_gflops"] = products_gflop / products
+    print(
+        f"matrix products of the blocks alone: {100 * ours['gemm_share']:.0f} % of our step, {ours['gemm_gflops']:.0f} GFLOP/s"
+    )
+    if options.against != "none":
+        pairs = zip(found["minivit"]["rounds"], found[options.against]["rounds"], strict=True)
+        ratios = [statistics.median(theirs) / statistics.median(mine) for mine, theirs in pairs]
+        summary["ratios"] = ratios
+        summary["speed_over_" + options.against] = statistics.median(ratios)
+        print(
+            f"speed over {options.against}: {statistics.median(ratios):.2f} "
+            f"(rounds {', '.join(f'{ratio:.2f}' for ratio in ratios)}); above 1 we are faster"
+        )
+    if options.out is not None:
+        command = shlex.join(["python", "examples/benchmark.py", *sys.argv[1:]])
+        seconds = time.monotonic() - begun
+        write_result(options.out, summary, command=command, seed=0, wall_seconds=seconds, packages=["torch"])
+    if options.json:
+        print(json.dumps(ours if options.against == "none" else summary))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Options, description=__doc__)))
