@@ -1,6 +1,6 @@
 """Vision Transformers on a hand-written autograd engine over NumPy and CuPy."""
 
-from minivit import augment, data, models, nn, ops, optim
+from minivit import augment, data, inspect, interop, models, nn, ops, optim
 from minivit.autograd import (
     Op,
     Tensor,
@@ -25,6 +25,8 @@ __all__ = [
     "data",
     "enable_grad",
     "grad",
+    "inspect",
+    "interop",
     "manual_seed",
     "models",
     "nn",
