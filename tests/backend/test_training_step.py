@@ -20,6 +20,7 @@ MODELS = {
     "class token": {"dropout": 0.2, "drop_path": 0.3},
     "mean of tokens": {"pool": "mean", "positions": "sincos2d", "gelu": "tanh", "qkv_bias": False, "drop_path": 0.3},
     "stem": {"stem": (8, 16), "positions": "none"},
+    "sequence": {"pool": "sequence", "stem": (8, 12), "positions": "sincos2d", "drop_path": 0.3},
     "checkpointed": {"checkpoint_blocks": True, "dropout": 0.2, "drop_path": 0.3},
     "paper": {"initialization": "paper"},
 }
@@ -126,7 +127,7 @@ def train(dataset: Dataset, device: str, optimizer_type: type = optim.AdamW, ste
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("optimizer_type", [optim.AdamW, optim.SGD])
+@pytest.mark.parametrize("optimizer_type", [optim.AdamW, optim.SGD, optim.Muon])
 def test_a_training_step_is_the_same_and_never_waits(optimizer_type, device, dataset):
     expected = train(dataset, "cpu", optimizer_type)
     found = train(dataset, device, optimizer_type)
