@@ -11,7 +11,7 @@ import numpy as np
 
 from minivit.autograd.backward import grad
 from minivit.autograd.errors import MinivitError
-from minivit.autograd.state import enable_grad, no_grad
+from minivit.autograd.state import enable_grad
 from minivit.autograd.tensor import Tensor
 from minivit.backend import kernels_disabled, move, to_host
 
@@ -66,8 +66,8 @@ class Probe:
         ]
 
     def value(self, arrays: Sequence[Any] | None = None) -> np.ndarray[Any, Any]:
-        """The function's value."""
-        with no_grad():
+        """The function's value (the function may itself take gradients, so recording stays on)."""
+        with enable_grad():
             output: np.ndarray[Any, Any] = to_host(self.function(*self.leaves(arrays, requires_grad=False)).data)
         return output
 

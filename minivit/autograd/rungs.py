@@ -202,7 +202,7 @@ class Ladder:
                 [distance(a, b, scale) for a, b in zip(hessian_v, exact, strict=True)]
                 + [distance(jacobian_v, self.probe.complex_step(v))]
             )
-        if not self.linear and not size > 1e-12 * natural:
+        if not self.linear and self.cotangent.size and not size > 1e-12 * natural:
             return 1.0, 0.0, "the second order is zero here; if it is so by structure, declare linear=True"
         worst = max(errors, key=errors.__getitem__)
         return errors[worst], 1e-11, worst if errors[worst] > 1e-11 else "linear" if self.linear else ""
@@ -327,7 +327,7 @@ class Ladder:
                 if not max(largest_entry(gradient), abs(expected)) <= floor:
                     raise GradientCheckError(f"{self.probe.describe(position)} was declared zero, it is {length:.3g}")
                 continue
-            if gradient.size and not length > floor:
+            if gradient.size and self.cotangent.size and not length > floor:
                 raise GradientCheckError(
                     f"the gradient of {self.probe.describe(position)} is at most {length:.3g}, so any backward would "
                     "pass; choose other inputs, or declare it zero by structure"
@@ -399,7 +399,7 @@ class Ladder:
             if got.dtype != like.dtype or got.shape != like.shape:
                 return float("inf"), f"{like.dtype} {like.shape} became {got.dtype} {got.shape}"
         alone = [self.probe.gradients(cotangent, arrays, only=position)[0] for position in self.probe.checked]
-        constant_dy = np.broadcast_to(cotangent.reshape(-1)[:1].reshape((1,) * cotangent.ndim), cotangent.shape)
+        constant_dy = np.broadcast_to(np.asarray(0.7, cotangent.dtype), cotangent.shape)
         strided, contiguous = (
             self.probe.gradients(dy, arrays) for dy in (constant_dy, np.ascontiguousarray(constant_dy))
         )

@@ -170,6 +170,9 @@ class Tensor(_Methods):
             "mv.ops.where(mask, new, old) or mv.ops.concatenate([...]); to set a parameter, write into parameter.data"
         )
 
+    def __delitem__(self, key: Any) -> NoReturn:
+        raise ImmutableTensorError("elements of a tensor cannot be deleted; index those that stay")
+
     __hash__ = object.__hash__  # `==` compares elements, so identity has to be asked for
 
     # Moves
