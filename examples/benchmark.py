@@ -247,7 +247,8 @@ def main(options: Options) -> int:
     ours["gemm_share"] = 1e3 * products / ours["ms"]
     ours["gemm_gflops"] = products_gflop / products
     print(
-        f"matrix products of the blocks alone: {100 * ours['gemm_share']:.0f} % of our step, {ours['gemm_gflops']:.0f} GFLOP/s"
+        f"matrix products of the blocks alone: {100 * ours['gemm_share']:.0f} % of our step, "
+        f"{ours['gemm_gflops']:.0f} GFLOP/s"
     )
     if options.against != "none":
         pairs = zip(found["minivit"]["rounds"], found[options.against]["rounds"], strict=True)

@@ -83,7 +83,7 @@ class TorchRunner:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        return float(loss)
+        return float(loss.detach())
 
 
 def _build(config: dict[str, Any]) -> Any:
@@ -166,7 +166,7 @@ def _build(config: dict[str, Any]) -> Any:
             self.blocks = nn.ModuleList(Block() for _ in range(config["depth"]))
             self.norm = nn.LayerNorm(dim, eps=config["eps"])
             if config["pool"] == "sequence":
-                self.pool_score = nn.Linear(dim, 1)
+                self.pool_score = nn.Linear(dim, 1, bias=False)
             if config["num_classes"]:
                 self.head = nn.Linear(dim, config["num_classes"])
 

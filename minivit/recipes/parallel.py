@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, TypeVar
 
+import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from minivit.autograd import Tensor, backward
@@ -112,10 +113,12 @@ class ParallelGradients:
             buffer = self.buffers[worker]
             buffer.clear()
             collected = []
-            for part in shares[worker]:
-                loss, value = loss_of(part)
-                backward(loss, deliver=buffer.deliver)
-                collected.append(value)
+            # Whether a value is finite is asked once a step, of the loss and the gradients' norm.
+            with np.errstate(all="ignore"):
+                for part in shares[worker]:
+                    loss, value = loss_of(part)
+                    backward(loss, deliver=buffer.deliver)
+                    collected.append(value)
             return collected
 
         for segment in self.flat.segments:

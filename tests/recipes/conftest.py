@@ -1,0 +1,37 @@
+"""A tiny run for the tests of the recipes."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from minivit import data
+from minivit.recipes.config import TrainConfig
+from minivit.recipes.console import Console
+from minivit.recipes.presets import preset_settings
+from minivit.recipes.trainer import Trainer
+
+
+@pytest.fixture(scope="session")
+def digits() -> data.Splits:
+    """A few hundred digits, so that an epoch takes a moment."""
+    splits = data.load("digits")
+    return data.Splits(
+        splits.train.subset(range(160), splits.train.name),
+        splits.test.subset(range(60), splits.test.name),
+        splits.validation.subset(range(40), splits.validation.name) if splits.validation else None,
+    )
+
+
+@pytest.fixture
+def make_trainer(digits: data.Splits, tmp_path: Path):
+    """A function that makes a Trainer of the digits in a folder of its own."""
+
+    def make(folder: str = "run", console: Console | None = None, **settings) -> Trainer:
+        settings = {"dataset": "digits", "epochs": 2, "threads": 1, **settings}
+        config = TrainConfig(**settings).filled(preset_settings("digits"))
+        return Trainer(config, digits, "digits", tmp_path / folder, console or Console(io.StringIO()))
+
+    return make

@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from minivit.recipes.pictures import draw_run
+
+
+def test_a_finished_run_gets_three_pictures(make_trainer) -> None:
+    trainer = make_trainer(epochs=1)
+    trainer.run()
+    paths = draw_run(trainer.out, trainer.model, trainer.test_set, trainer.test_result, trainer.mean, trainer.std)
+    assert [path.name for path in paths] == ["learning_curve.png", "confusion.png", "attention.png"]
+    for path in paths:
+        with Image.open(path) as picture:
+            colours = picture.convert("RGB").getcolors(maxcolors=2**24)
+        assert colours is not None
+        assert len(colours) > 50, f"{path.name} is all but blank"
+
+
+@pytest.mark.parametrize("missing", ["matplotlib"])
+def test_without_matplotlib_there_are_no_pictures(make_trainer, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    monkeypatch.setitem(__import__("sys").modules, missing, None)
+    trainer = make_trainer(epochs=1)
+    trainer.run()
+    assert draw_run(Path("unused"), trainer.model, trainer.test_set, trainer.test_result, (0.5,), (0.5,)) == []

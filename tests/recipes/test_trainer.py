@@ -1,0 +1,105 @@
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from minivit.recipes.console import Console
+from minivit.recipes.metrics import read_metrics
+from minivit.recipes.trainer import Interrupted, NonFiniteError, ResumeError
+
+TIMING = ("images_per_second",)
+
+
+def untimed(path: Path) -> list[dict]:
+    return [{k: v for k, v in record.items() if k not in TIMING} for record in read_metrics(path)]
+
+
+def test_a_run_learns_and_says_what_it_did(make_trainer) -> None:
+    trainer = make_trainer(epochs=12)
+    results = trainer.run()
+    assert results["test_accuracy"] > 0.6
+    assert results["images"] == 60
+    assert results["parameters"] == trainer.model.count_parameters()
+    records = read_metrics(trainer.out / "metrics.jsonl")
+    first, last = (next(r for r in order if "loss" in r) for order in (records, records[::-1]))
+    assert last["loss"] < first["loss"] < np.log(10) + 0.1
+    assert sum("validation_accuracy" in record for record in records) == 12
+
+
+@pytest.mark.parametrize("settings", [{}, {"optimizer": "muon", "ema": 0.9}, {"optimizer": "sgd", "mixup": 0.5}])
+def test_the_same_seed_gives_the_same_digits(make_trainer, settings: dict) -> None:
+    runs = [make_trainer(folder, threads=2, **settings) for folder in ("a", "b")]
+    for trainer in runs:
+        trainer.run()
+    assert untimed(runs[0].out / "metrics.jsonl") == untimed(runs[1].out / "metrics.jsonl")
+
+
+@pytest.mark.parametrize("stop_after", [3, 5, 7])
+def test_an_interrupted_run_goes_on_bit_for_bit(make_trainer, stop_after: int) -> None:
+    straight = make_trainer("straight", drop_path=0.2, ema=0.9)
+    straight.run()
+    interrupted = make_trainer("interrupted", drop_path=0.2, ema=0.9)
+    taken = interrupted._checked_step
+
+    def stop(stepper, batch):
+        if batch.step + 1 == stop_after:
+            interrupted._stop.set()
+        return taken(stepper, batch)
+
+    interrupted._checked_step = stop
+    with pytest.raises(Interrupted):
+        interrupted.run()
+    resumed = make_trainer("interrupted", drop_path=0.2, ema=0.9)
+    resumed.run(resume=True)
+    assert untimed(straight.out / "metrics.jsonl") == untimed(resumed.out / "metrics.jsonl")
+    expected, got = (load_file(trainer.out / "checkpoint.safetensors") for trainer in (straight, resumed))
+    assert expected.keys() == got.keys()
+    for name in expected:
+        np.testing.assert_array_equal(got[name], expected[name])
+
+
+def test_a_run_without_a_checkpoint_starts_over_by_its_plan(make_trainer) -> None:
+    trainer = make_trainer()
+    trainer.out.mkdir(parents=True)
+    trainer._write_plan(4)
+    assert make_trainer().run(resume=True)["steps"] == 4
+
+
+def test_other_threads_would_round_differently_and_are_refused(make_trainer) -> None:
+    trainer = make_trainer()
+    trainer.out.mkdir(parents=True)
+    trainer._write_plan(4)
+    with pytest.raises(ResumeError, match="--threads 1"):
+        make_trainer(threads=2).run(resume=True)
+
+
+def test_a_time_budget_is_turned_into_steps_and_leaves_no_trace_of_the_measurement(make_trainer) -> None:
+    stream = io.StringIO()
+    timed = make_trainer("timed", console=Console(stream), epochs=None, minutes=0.02)
+    before = timed.model.state_dict()
+    steps = timed._plan()
+    assert "fit into 0.02 minutes" in stream.getvalue()
+    assert steps >= 1
+    for name, array in timed.model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_value_that_is_not_finite_stops_the_run_names_the_layer_and_spares_the_checkpoint(make_trainer) -> None:
+    trainer = make_trainer()
+    taken = trainer._checked_step
+
+    def poison(stepper, batch):
+        if batch.step == 6:
+            trainer.model.blocks[1].mlp.fc1.weight.data[0, 0] = np.inf
+        return taken(stepper, batch)
+
+    trainer._checked_step = poison
+    with pytest.raises(NonFiniteError, match=r"step 6.*blocks\.1\.mlp") as caught:
+        trainer.run()
+    assert "--resume" in str(caught.value)
+    saved = load_file(trainer.out / "checkpoint.safetensors")
+    assert all(np.isfinite(array).all() for array in saved.values())
+    assert json.loads((trainer.out / "config.json").read_text())["total_steps"] == 10
