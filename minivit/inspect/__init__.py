@@ -1,7 +1,8 @@
-"""Looking into a model while it runs: attention maps, a summary, the first number that is not finite."""
+"""Looking into a model while it runs: attention maps, a summary, times, the first number that is not finite."""
 
 from minivit.inspect.attention import AttentionMaps, HeatMaps, attention_maps, heat_maps, overlay, rollout, token_map
 from minivit.inspect.nan_finder import NanFinder, NonFinite, NonFiniteError, find_non_finite
+from minivit.inspect.profiler import OpTime, Profiler, profile
 from minivit.inspect.summary import Summary, summarize
 
 __all__ = [
@@ -10,11 +11,14 @@ __all__ = [
     "NanFinder",
     "NonFinite",
     "NonFiniteError",
+    "OpTime",
+    "Profiler",
     "Summary",
     "attention_maps",
     "find_non_finite",
     "heat_maps",
     "overlay",
+    "profile",
     "rollout",
     "summarize",
     "token_map",

@@ -18,7 +18,7 @@ from minivit.interop.errors import WeightsError
 
 def recognises(file: WeightsFile) -> bool:
     """Whether the names are timm's for a Vision Transformer."""
-    return "patch_embed.proj.weight" in file.arrays and "blocks.0.attn.qkv.weight" in file.arrays
+    return "blocks.0.attn.qkv.weight" in file.arrays
 
 
 def read(file: WeightsFile) -> Contents:
@@ -48,6 +48,7 @@ def _config(arrays: dict[str, np.ndarray]) -> dict[str, Any] | None:
         return None
     dim, channels, patch_size, _ = patch.shape
     class_token = "cls_token" in arrays
+    without = "sequence" if "pool_score.weight" in arrays else "mean"
     blocks = {name.split(".")[1] for name in arrays if name.startswith("blocks.")}
     shapes = {"dim": dim, "depth": len(blocks), "mlp_dim": hidden.shape[0], "patch_size": patch_size}
     for known in models.CONFIGS.values():
@@ -58,7 +59,7 @@ def _config(arrays: dict[str, np.ndarray]) -> dict[str, Any] | None:
                 "image_size": math.isqrt(positions.shape[1] - class_token) * patch_size,
                 "num_classes": 0 if head is None else int(head.shape[0]),
                 "channels": channels,
-                "pool": "cls" if class_token else "mean",
+                "pool": "cls" if class_token else without,
                 "qkv_bias": "blocks.0.attn.qkv.bias" in arrays,
             }
     return None

@@ -79,6 +79,23 @@ def test_the_shapes_of_timm_weights_tell_the_named_model(tmp_path) -> None:
     assert same_weights(model, original)
 
 
+@pytest.mark.parametrize("pool", ["cls", "mean", "sequence"])
+def test_the_pooling_is_told_from_the_names(tmp_path, pool: str) -> None:
+    interop.save(models.create("vit_testing", image_size=32, pool=pool), tmp_path / "model.npz")
+    assert interop.load_model(tmp_path / "model.npz")[0].config["pool"] == pool
+
+
+def test_any_model_goes_through_npz_if_it_is_at_hand(small, tmp_path) -> None:
+    model = small(stem=(6, 12), positions="none", pool="mean", qkv_bias=False)
+    interop.save(model, tmp_path / "model.npz")
+    other = interop.load(
+        small(seed=1, stem=(6, 12), positions="none", pool="mean", qkv_bias=False), tmp_path / "model.npz"
+    )
+    assert same_weights(model, other)
+    with pytest.raises(WeightsError, match="no named model"):
+        interop.load_model(tmp_path / "model.npz")
+
+
 def test_unnamed_shapes_need_a_model(small, tmp_path) -> None:
     interop.save(small(), tmp_path / "model.npz")
     with pytest.raises(WeightsError, match=r"no named model has these shapes.*load\(model, path\)"):
