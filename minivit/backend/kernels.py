@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -44,3 +44,12 @@ def find_kernel(name: str, device_family: str, arrays: list[Any], attributes: di
     if kernel is None or not kernel.accepts(*arrays, **attributes):
         return None
     return kernel
+
+
+def find_adamw(device_family: str) -> Callable[..., None] | None:
+    """The fused step of AdamW, or None where its text has to do."""
+    if device_family != "cpu" or _SWITCH.disabled:
+        return None
+    from minivit.backend.cpu.adamw import adamw
+
+    return adamw

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from minivit.backend import array_module
+from minivit.backend import backend_of
+from minivit.backend.kernels import find_adamw
 from minivit.nn import Module
 from minivit.optim.optimizer import Optimizer
 
@@ -46,18 +47,27 @@ class AdamW(Optimizer):
         self.betas, self.eps = betas, eps
 
     def update(self, part: slice, learning_rate: float, weight_decay: float, count: int) -> None:
-        """One step of the formula above, in place."""
+        """One step of the formula above, in place: by a kernel where there is one, else by the text below."""
         p, g = self.flat.data[part], self.flat.grad[part]
         m, v = self.state["m"][part], self.state["v"][part]
-        (b1, b2), t = self.betas, count
-        xp = array_module(p)
+        b1, b2 = self.betas
+        c1, c2 = 1.0 - b1**count, 1.0 - b2**count
+        backend = backend_of(p)
+        fused = find_adamw(backend.name)
+        if fused is not None:
+            fused(
+                p, g, m, v,
+                learning_rate=learning_rate, betas=self.betas, eps=self.eps, weight_decay=weight_decay,
+                bias_corrections=(c1, c2),
+            )  # fmt: skip
+            return
         m *= b1
         m += (1.0 - b1) * g
         v *= b2
         v += (1.0 - b2) * (g * g)
-        denominator = xp.sqrt(v)
-        denominator *= (1.0 - b2**t) ** -0.5
+        denominator = backend.module.sqrt(v)
+        denominator *= c2**-0.5
         denominator += self.eps
         if weight_decay:
             p *= 1.0 - learning_rate * weight_decay
-        p -= (learning_rate / (1.0 - b1**t)) * (m / denominator)
+        p -= (learning_rate / c1) * (m / denominator)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from minivit.backend import Array
@@ -32,7 +33,7 @@ class Muon(AdamW):
         matrix moves in a step; it falls with `learning_rate`.
     momentum : float
     **options
-        As for `AdamW`.
+        As for `AdamW`; `learning_rate_scale` applies to both kinds.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Muon(AdamW):
         learning_rate: float = 2e-3,
         matrix_learning_rate: float = 0.02,
         momentum: float = 0.95,
+        learning_rate_scale: Callable[[str, Parameter], float] | None = None,
         **options: Any,
     ) -> None:
         if not learning_rate > 0.0 or not matrix_learning_rate > 0.0:
@@ -51,24 +53,26 @@ class Muon(AdamW):
             raise ValueError(f"Muon: momentum must lie in [0, 1), got {momentum}")
         self.momentum = momentum
         ratio = matrix_learning_rate / learning_rate
-        super().__init__(
-            module,
-            learning_rate,
-            learning_rate_scale=lambda name, parameter: ratio if is_hidden_matrix(name, parameter) else 1.0,
-            **options,
-        )
+
+        def scale(name: str, parameter: Parameter) -> float:
+            own = 1.0 if learning_rate_scale is None else learning_rate_scale(name, parameter)
+            return own * ratio if is_hidden_matrix(name, parameter) else own
+
+        super().__init__(module, learning_rate, learning_rate_scale=scale, **options)
+
+    def kind(self, name: str, parameter: Parameter) -> str:
+        """Matrices of the blocks, or others."""
+        return "matrix" if is_hidden_matrix(name, parameter) else "other"
 
     def update(self, part: slice, learning_rate: float, weight_decay: float, count: int) -> None:
         """One step of the formula above for matrices, of AdamW's for the rest."""
-        matrices = [
-            s for s in self.flat.segments if part.start <= s.start < part.stop and is_hidden_matrix(s.name, s.parameter)
-        ]
-        if not matrices:
+        segments = [s for s in self.flat.segments if part.start <= s.start < part.stop]
+        if self.kind(segments[0].name, segments[0].parameter) != "matrix":
             super().update(part, learning_rate, weight_decay, count)
             return
-        momenta = self.flat.by_name(self.state["m"])
-        for segment in matrices:
-            p, g, b = segment.parameter.data, segment.parameter.grad, momenta[segment.name]
+        for segment in segments:
+            p = segment.parameter.data
+            g, b = (a[segment.start : segment.stop].reshape(p.shape) for a in (self.flat.grad, self.state["m"]))
             b *= self.momentum
             b += (1.0 - self.momentum) * g
             u = orthogonalize((1.0 - self.momentum) * g + self.momentum * b)

@@ -70,9 +70,14 @@ class Optimizer:
         self.updates = {segment.name: 0 for segment in self._segments}
         self.steps = 0
 
-    def _settings(self, name: str, parameter: Parameter) -> tuple[float, float]:
-        """(factor of the learning rate, weight decay) of a parameter."""
+    def kind(self, name: str, parameter: Parameter) -> str:  # noqa: ARG002
+        """Parameters of different kinds are updated by separate calls of `update`; here all are of one."""
+        return ""
+
+    def _settings(self, name: str, parameter: Parameter) -> tuple[str, float, float]:
+        """(kind, factor of the learning rate, weight decay) of a parameter."""
         return (
+            self.kind(name, parameter),
             self.learning_rate_scale(name, parameter),
             self.weight_decay if self.decays(name, parameter) else 0.0,
         )
@@ -88,10 +93,10 @@ class Optimizer:
         for segment in self._segments:
             self.updates[segment.name] += segment.parameter.grad is not None
 
-        def treatment(segment: Segment) -> tuple[tuple[float, float], int]:
+        def treatment(segment: Segment) -> tuple[tuple[str, float, float], int]:
             return self._settings(segment.name, segment.parameter), self.updates[segment.name]
 
-        for start, stop, ((scale, decay), count) in self.flat.runs(treatment):
+        for start, stop, ((_, scale, decay), count) in self.flat.runs(treatment):
             self.update(slice(start, stop), self.learning_rate * scale, decay, count)
         self.flat.touch()
 

@@ -1,9 +1,13 @@
 """Tests of minivit/optim/adamw.py."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 
 from minivit import nn, optim
+from minivit.backend import kernels_disabled
+from minivit.backend.cpu.adamw import adamw
 
 
 class Model(nn.Module):
@@ -32,7 +36,13 @@ def reference(p, g, m, v, t, learning_rate, betas, eps, decay):
 
 @pytest.mark.parametrize("betas", [(0.9, 0.999), (0.8, 0.95), (0.0, 0.5)])
 @pytest.mark.parametrize("decay", [0.0, 0.3])
-def test_twenty_steps_follow_the_algorithm(betas, decay):
+@pytest.mark.parametrize("by", ["kernel", "text"])
+def test_twenty_steps_follow_the_algorithm(betas, decay, by):
+    with kernels_disabled() if by == "text" else nullcontext():
+        follow(betas, decay)
+
+
+def follow(betas, decay):
     model = Model()
     optimizer = optim.AdamW(model, 1e-2, betas=betas, eps=1e-6, weight_decay=decay)
     expected = {name: (p.data.copy(), 0.0, 0.0) for name, p in model.named_parameters()}
@@ -48,6 +58,31 @@ def test_twenty_steps_follow_the_algorithm(betas, decay):
         np.testing.assert_allclose(parameter.data, expected[name][0], rtol=1e-12, atol=1e-14)
         np.testing.assert_allclose(state[f"m.{name}"], expected[name][1], rtol=1e-12, atol=1e-15)
         np.testing.assert_allclose(state[f"v.{name}"], expected[name][2], rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+def test_the_kernel_and_the_text_give_the_same_bits(dtype, decay, monkeypatch):
+    calls = []
+    monkeypatch.setattr("minivit.backend.cpu.adamw.adamw", lambda *a, f=adamw, **o: calls.append(f(*a, **o)))
+
+    def run():
+        model = Model(dtype)
+        optimizer = optim.AdamW(model, 1e-2, betas=(0.8, 0.95), eps=1e-7, weight_decay=decay)
+        for step in range(10):
+            for name, g in gradients(step, dtype).items():
+                getattr(model, name).grad = g
+            optimizer.step()
+        return optimizer.flat.data, optimizer.state
+
+    weights, state = run()
+    assert len(calls) == (10 if decay == 0.0 else 20)
+    with kernels_disabled():
+        text, text_state = run()
+    assert len(calls) == (10 if decay == 0.0 else 20)
+    np.testing.assert_array_equal(weights, text)
+    for name in ("m", "v"):
+        np.testing.assert_array_equal(state[name], text_state[name])
 
 
 def test_the_first_step_is_as_long_as_the_learning_rate():
