@@ -54,4 +54,4 @@ def gather(images: Array, rows: Array, columns: Array, xp: Any, fill: float | No
     if fill is None:
         return moved
     inside = (rows >= 0)[:, None, :, None] & (columns >= 0)[:, None, None, :]  # (B, 1, H', W')
-    return xp.where(inside, moved, xp.asarray(fill, dtype=images.dtype))
+    return xp.where(inside, moved, images.dtype.type(fill))
