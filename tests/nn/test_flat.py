@@ -5,6 +5,7 @@ import weakref
 
 import numpy as np
 import pytest
+from devices import DEVICES
 
 import minivit as mv
 from minivit import nn
@@ -133,11 +134,11 @@ def test_mixed_dtypes_are_named():
         nn.FlatParameters(model)
 
 
-@pytest.mark.gpu
-def test_mixed_devices_are_named():
+@pytest.mark.parametrize("device", DEVICES)
+def test_mixed_devices_are_named(device):
     model = Model()
-    model.norm.to("cuda")
-    with pytest.raises(DeviceError, match=r"first\.weight is on cpu, norm\.weight on cuda:0; use model\.to"):
+    model.norm.to(device)
+    with pytest.raises(DeviceError, match=rf"first\.weight is on cpu, norm\.weight on {device}:0; use model\.to"):
         nn.FlatParameters(model)
 
 

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from devices import DEVICES
 
 import minivit as mv
 from minivit import models, nn, optim
+from minivit.backend import device_of
 from minivit.optim import decays_matrices
 
 OPTIMIZERS = {
@@ -175,6 +177,29 @@ def test_the_state_follows_a_change_of_the_tree(make, change):
     if change is freeze_a_layer:
         assert "second.weight" not in optimizer.updates
         assert not any("second" in key for key in optimizer.state_dict())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_state_follows_the_model_to_another_device_and_back(make, device):
+    model, plain = Model(), Model()
+    optimizer, other = make(model, weight_decay=0.1), make(plain, weight_decay=0.1)
+    average, expected = (optim.ExponentialMovingAverage(o.flat, 0.9) for o in (optimizer, other))
+    for step, where in enumerate(("cpu", device, device, "cpu")):
+        give_gradients(model, step)
+        give_gradients(plain, step)
+        model.to(where)  # with its gradients
+        optimizer.step()
+        other.step()
+        average.update()
+        expected.update()
+        assert optimizer.flat.device.startswith(where)
+        assert all(device_of(buffer) == optimizer.flat.device for buffer in optimizer.state.values())
+        assert device_of(average.average) == optimizer.flat.device
+        model.to("cpu")
+    for mine, theirs in ((model, plain), (optimizer, other), (average, expected)):
+        found = mine.state_dict()
+        for name, values in theirs.state_dict().items():
+            np.testing.assert_allclose(found[name], values, rtol=1e-12, atol=1e-15)
 
 
 def test_gradients_computed_between_a_change_and_the_step_count():
