@@ -38,7 +38,7 @@ def forward(x: Array, weight: Array, bias: Array | None, *, stride: Pair, paddin
     windows = windows_of(padded(channels_last(x), padding), (kh, kw), stride)  # (B, H', W', kh, kw C)
     kernel = np.ascontiguousarray(weight.transpose(2, 3, 1, 0)).reshape(kh * kw * C, outputs)
     y = empty((*windows.shape[:3], outputs), x.dtype)  # (B, H', W', O)
-    for tile in tiles(windows):
+    for tile in tiles(windows, at_least=outputs):
         rows = np.matmul(columns(windows[tile]), kernel)
         part = y[tile]
         if bias is None:
@@ -116,7 +116,7 @@ def input_gradient(dy: Array, shape: tuple[int, ...], weight: Array, stride: Pai
     dx = empty((B, H + 2 * top, W + 2 * left, C), dy.dtype)
     dx.fill(0)
     windows = windows_of(dx, (kh, kw), stride)
-    for images, rows in tiles(windows):
+    for images, rows in tiles(windows, at_least=outputs):
         part = dy[images, rows]  # (b, r, W', O)
         dcolumns = np.matmul(as_pixels(part), kernel).reshape(*part.shape[:3], kh, kw, C)
         first, count, width = rows.start * sh, part.shape[1], part.shape[2]
@@ -152,7 +152,10 @@ def as_pixels(x: Array) -> Array:
 
 
 def tiles(windows: Array, at_least: int = 0) -> Iterator[tuple[slice, slice]]:
-    """Slices of images and of output rows whose windows take about COLUMN_BYTES (but at least so many windows)."""
+    """Slices of images and of output rows whose windows take about COLUMN_BYTES.
+
+    But at least so many windows, if there are: a product of few rows spends its time on packing a large kernel.
+    """
     B, rows, width, kh, run = windows.shape
     per_row = max(1, width * kh * run * windows.itemsize)
     target = max(COLUMN_BYTES, at_least * kh * run * windows.itemsize)
