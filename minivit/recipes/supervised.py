@@ -9,7 +9,7 @@ import numpy as np
 
 from minivit import augment
 from minivit.autograd import Tensor
-from minivit.backend import Array, array_module, backend_for_device, to_host
+from minivit.backend import Array, array_module, backend_for_device, to_host, use_device
 from minivit.data import Batch
 from minivit.nn import Module, mask_keys
 from minivit.ops import cross_entropy
@@ -119,6 +119,7 @@ class SupervisedStep:
 
     def prepare(self, batch: Batch) -> PreparedBatch:
         """Augment a batch on the run's device: a function of the batch's step alone, so it can run ahead."""
+        use_device(self.device)  # a thread of its own may run this
         backend = backend_for_device(self.device)
         images, labels, index = (
             backend.from_host(array, self.device) for array in (batch.images, batch.labels, batch.index)

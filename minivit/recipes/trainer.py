@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 from minivit import augment
-from minivit.backend import to_host
+from minivit.backend import to_host, use_device
 from minivit.data import Batches, Dataset, Splits, hold_out, prefetch
 from minivit.inspect.nan_finder import find_non_finite
 from minivit.interop.atomic import written_whole
@@ -169,6 +169,7 @@ class Trainer:
         NonFiniteError
             If loss or gradients are not finite; names the first op and layer.
         """
+        use_device(self.config.device)
         self.out.mkdir(parents=True, exist_ok=True)
         with self._stop_on_interrupt(), self.workers.limited_blas():
             total_steps = self._read_plan() if resume else self._plan()

@@ -213,6 +213,15 @@ def test_a_whole_run_comes_to_the_same(device, tmp_path):
     assert_same(np.float32(found["test_loss"]), np.float32(expected["test_loss"]), device, drift=0.02)
 
 
+def test_a_whole_run_on_a_second_device(tmp_path):
+    try:
+        _, weights, _ = whole_run("standin:1", tmp_path / "second")
+    finally:
+        use_device("standin:0")
+    for name, array in whole_run("cpu", tmp_path / "cpu")[1].items():
+        np.testing.assert_array_equal(weights[name], array)
+
+
 def test_looking_into_a_model_works_on_a_device():
     model = mv.models.VisionTransformer(**VIT, seed=1)
     images = np.random.default_rng(0).standard_normal((2, 3, SIZE, SIZE), np.float32)
