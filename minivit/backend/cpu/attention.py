@@ -92,14 +92,19 @@ def attend(q: Array, k: Array, v: Array, mask: Array | None, scale: float, y: Ar
     e, z = empty((B, h, N, M), q.dtype), np.empty((B, h, N, 1), q.dtype)
     ones = np.ones(M, q.dtype)
     if mask is not None:
-        mask = np.broadcast_to(mask * LOG2_E, e.shape)
+        mask = np.broadcast_to(mask, e.shape)
     for part in pieces(B, h * N * M * q.itemsize):
-        scores = np.matmul(q[part], scaled_transpose(k[part], scale * LOG2_E), out=e[part])  # powers of two
-        if mask is not None:
-            scores += mask[part]
+        scores = e[part]
         rows = scores.reshape(-1, M)
-        shift_rows(rows, SAFE * LOG2_E)
-        exp2(rows)
+        if mask is None:
+            np.matmul(q[part], scaled_transpose(k[part], scale * LOG2_E), out=scores)
+            shift_rows(rows, SAFE * LOG2_E)
+            exp2(rows)
+        else:  # in natural units: a mask may hold the lowest finite number
+            np.matmul(q[part], scaled_transpose(k[part], scale), out=scores)
+            scores += mask[part]
+            shift_rows(rows)
+            np.exp(rows, out=rows)
         np.divide(1.0, rows @ ones, out=z[part].reshape(-1))
         np.matmul(scores, v[part], out=y[part])
         y[part] *= z[part]

@@ -93,10 +93,11 @@ def test_large_scores_neither_overflow_nor_vanish(rng, agree, size):
     assert all(np.isfinite(g).all() for g in gradients[:3])
 
 
-def test_forbidden_keys_get_neither_weight_nor_gradient(rng):
+@pytest.mark.parametrize("forbidding", [np.finfo(np.float32).min, np.finfo(np.float32).min / 2, -np.inf, -1e4])
+def test_forbidden_keys_get_neither_weight_nor_gradient(rng, forbidding):
     q, k, v = rng.standard_normal((3, 1, 1, 4, 3)).astype(np.float32)
     mask = np.zeros((4, 4), np.float32)
-    mask[:, 3] = np.finfo(np.float32).min / 2
+    mask[:, 3] = forbidding
     kernel = KERNELS["attention"]
     y, saved = kernel.forward(q, k, v, mask, scale=1.0)
     expected, _ = attention(1.0)(*(a.astype(np.float64) for a in (q, k[:, :, :3], v[:, :, :3])))
