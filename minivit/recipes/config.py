@@ -16,8 +16,7 @@ class TrainConfig:
     """Settings of a supervised training run. Where a setting is None, the preset of the data set decides."""
 
     dataset: str = "auto"
-    """cifar10, cifar100, digits, shapes, or a folder with a sub-folder of images a class. "auto" is CIFAR-10 where
-    it is at hand or can be downloaded, else the embedded digits."""
+    """cifar10, cifar100, digits, shapes, or a folder of images; "auto": CIFAR-10 if it can be had, else digits."""
     data_dir: str | None = None
     """Where data sets lie or are downloaded to; before it $MINIVIT_DATA and the user cache are searched."""
     download: bool = True
@@ -25,7 +24,7 @@ class TrainConfig:
     image_size: int = 32
     """Side to which the images of a folder are resized."""
     model: str | None = None
-    """A model's name (python -m minivit summary lists them), or "preset"."""
+    """A model's name, see python -m minivit summary, or "preset" for the data set's own."""
     epochs: float | None = None
     """Passes over the training set."""
     minutes: float | None = None
@@ -35,8 +34,7 @@ class TrainConfig:
     batch_size: int | None = None
     """Images in a step."""
     micro_batch: int | None = None
-    """Images that go forward and backward at once; the gradients of a step's micro-batches are added up. The largest
-    that fits the cache is fastest on a CPU; on a GPU take all that fits the memory."""
+    """Images that go forward and backward at once; their gradients are added up to a step's."""
     optimizer: Literal["adamw", "muon", "sgd"] | None = None
     """AdamW; Muon for the blocks' matrices with AdamW for the rest; or SGD with Nesterov momentum 0.9."""
     learning_rate: float | None = None
