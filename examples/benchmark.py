@@ -1,7 +1,8 @@
 """Time a training step or a forward of a model, alone or in alternating rounds against PyTorch.
 
     python examples/benchmark.py --model vit_tiny_cifar --mode train --batch 128 --against torch
-    python examples/benchmark.py --steps 4 --warmup 1 --json          # one JSON object as the last line
+
+    python examples/benchmark.py --steps 4 --warmup 1 --json
 
 Against PyTorch, each framework lives in a process of its own; they take turns, so that whatever else the machine does
 disturbs both. The ratio is the median over the rounds of PyTorch's time divided by ours: above 1 we are faster.

@@ -1,9 +1,14 @@
 """Train a Vision Transformer on CIFAR-10, CIFAR-100, handwritten digits, drawn shapes or a folder of images.
 
-python examples/train_cifar.py                                  # CIFAR-10, ten minutes
-python examples/train_cifar.py --dataset digits                 # offline, within a minute
-python examples/train_cifar.py --model vit_tiny_cifar --epochs 30 --device cuda
-python examples/train_cifar.py --resume runs/cifar10-0          # go on after Ctrl-C
+    python examples/train_cifar.py
+
+    python examples/train_cifar.py --dataset digits
+
+    python examples/train_cifar.py --model vit_tiny_cifar --epochs 30 --device cuda
+
+    python examples/train_cifar.py --resume runs/cifar10-0
+
+The first takes ten minutes; the second needs no network and no minute; the last goes on after Ctrl-C.
 """
 
 from __future__ import annotations

@@ -40,9 +40,9 @@ HYBRID: dict[str, Any] = {
 }
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "cifar10": {"minutes": 10.0, "batch_size": 64},
-    "cifar100": {"minutes": 10.0, "batch_size": 64},
-    "shapes": {"minutes": 3.0, "batch_size": 64, "validation": 0.05},
+    "cifar10": {"minutes": 10.0, "batch_size": 64, "optimizer": "muon"},
+    "cifar100": {"minutes": 10.0, "batch_size": 64, "optimizer": "muon"},
+    "shapes": {"minutes": 3.0, "batch_size": 64, "optimizer": "muon", "validation": 0.05},
     "digits": {
         "epochs": 40,
         "batch_size": 32,
@@ -51,7 +51,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "warmup": 0.1,
         "validation": 0.0,
     },
-    "folder": {"minutes": 10.0, "batch_size": 64, "validation": 0.1},
+    "folder": {"minutes": 10.0, "batch_size": 64, "optimizer": "muon", "validation": 0.1},
 }
 
 MODELS: dict[str, dict[str, Any]] = {
