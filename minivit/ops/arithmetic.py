@@ -232,10 +232,21 @@ def power(x: Any, exponent: Any) -> Tensor:
 
 
 def _number(x: Any, number: Any) -> Any:
-    """The Python number that `number` is; whole where `x` is an integer tensor."""
-    if as_tensor(x).dtype.kind in "iu" and float(number).is_integer():
+    """The Python number that `number` is; whole where `x` is an integer tensor.
+
+    Raises
+    ------
+    DTypeError
+        For a fraction and a tensor of integers or bools, which would become float64.
+    """
+    x = as_tensor(x)
+    if x.dtype.kind in "fc":
+        return float(number)
+    if float(number).is_integer():
         return int(number)
-    return float(number)
+    raise DTypeError(
+        f"arithmetic of a {x.dtype} tensor and {number}; convert it first, for instance with x.astype(numpy.float32)"
+    )
 
 
 def _floating(value: Any) -> Tensor:

@@ -10,6 +10,8 @@ from typing import Any, Literal
 from minivit import models
 from minivit.optim import SCHEDULES
 
+CPU_MICRO_BATCH = 16  # images whose activations stay in the cache
+
 
 @dataclass
 class TrainConfig:
@@ -106,6 +108,8 @@ class TrainConfig:
         for name, value in preset.items():
             if own.get(name) is None and not (name in ("epochs", "minutes", "steps") and length_given):
                 own[name] = value
+        if own["micro_batch"] is None:  # written down with the run: another would round differently
+            own["micro_batch"] = CPU_MICRO_BATCH if own["device"] == "cpu" else own["batch_size"]
         return TrainConfig(**own)
 
     def to_json(self) -> str:

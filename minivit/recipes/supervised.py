@@ -109,13 +109,8 @@ class SupervisedStep:
         )
         self.optimizer = make_optimizer(model, config)
         self.average = ExponentialMovingAverage(self.optimizer.flat, config.ema) if config.ema else None
-        self.gradients = ParallelGradients(self.optimizer.flat, workers, self._micro_batch())
+        self.gradients = ParallelGradients(self.optimizer.flat, workers, config.micro_batch or 1)
         self._before: Array = array_module(self.optimizer.flat.data).empty_like(self.optimizer.flat.data)
-
-    def _micro_batch(self) -> int:
-        if self.config.micro_batch:
-            return self.config.micro_batch
-        return 16 if self.device == "cpu" else int(self.config.batch_size or 1)
 
     def prepare(self, batch: Batch) -> PreparedBatch:
         """Augment a batch on the run's device: a function of the batch's step alone, so it can run ahead."""
