@@ -278,7 +278,7 @@ class _Comparison:
         here = self.probe.value()
         slopes = []
         for sign in (-1.0, 1.0):
-            moved[position] = array + sign * unit
+            moved[position] = np.asarray(array + sign * unit)
             slopes.append(float(np.sum(self.cotangent * (self.probe.value(moved) - here))) / (sign * step))
         left, right = slopes
         if abs(right - left) <= 1e-2 * max(abs(right), abs(left)):

@@ -19,7 +19,7 @@ Directions = dict[int, np.ndarray[Any, Any]]
 """For some of the inputs, by position, the direction in which to move them."""
 
 STEP = 1e-20  # of the complex step: its error is of the order of the step squared
-ROUNDING = 64 * np.finfo(np.float64).eps
+ROUNDING = 64 * float(np.finfo(np.float64).eps)
 
 
 class UnsupportedError(Exception):
@@ -108,7 +108,7 @@ class Probe:
         """What `run` gives for x + i h v; an UnsupportedError if the text cannot take complex numbers."""
         arrays = cast_all(self.arrays, np.complex128)
         for position, direction in directions.items():
-            arrays[position] = arrays[position] + 1j * STEP * direction
+            arrays[position] = np.asarray(arrays[position] + 1j * STEP * direction)
         try:
             with kernels_disabled(), warnings.catch_warnings():
                 warnings.simplefilter("error", np.exceptions.ComplexWarning)  # a cast would drop the derivative
@@ -123,7 +123,7 @@ class Probe:
     def _moved(self, directions: Directions, step: float) -> list[Any]:
         arrays = list(self.arrays)
         for position, direction in directions.items():
-            arrays[position] = arrays[position] + step * direction
+            arrays[position] = np.asarray(arrays[position] + step * direction)  # a 0-d sum would be a scalar
         return arrays
 
 

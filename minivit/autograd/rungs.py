@@ -229,7 +229,9 @@ class Ladder:
             for got, like in zip([value_here, *gradients_here], [cotangent, *expected], strict=True):
                 if got.dtype != like.dtype or got.shape != like.shape:
                     return 1.0, 0.0, f"{like.dtype} {like.shape} became {got.dtype} {got.shape}"
-            error = max(error, distance(value_here, value), self._gradient_distance(gradients_here, gradients))
+            scale = max(largest_entry(value), 0.1 * max(self._input_sizes(), default=0.0))  # a sum may cancel
+            errors = distance(value_here, value, scale), self._gradient_distance(gradients_here, gradients)
+            error = max(error, *errors)
         return error, 1e-3, "float32 against float64"
 
     def leaves_nothing_alive(self) -> Found:
@@ -332,8 +334,8 @@ class Ladder:
                     f"the gradient of {self.probe.describe(position)} is at most {length:.3g}, so any backward would "
                     "pass; choose other inputs, or declare it zero by structure"
                 )
-            deviation = abs(given - expected)
-            worst = max(worst, max(0.0, deviation - rounding * scale) / (length or 1.0), _nan_as_infinite(deviation))
+            deviation = _nan_as_infinite(abs(given - expected))
+            worst = max(worst, max(0.0, deviation - rounding * scale) / (length or 1.0))
         return worst
 
     def _gradient_distance(self, ours: Sequence[NdArray], theirs: Sequence[NdArray]) -> float:
@@ -441,7 +443,7 @@ def _climb(number: int, name: str, step: Callable[[], Found]) -> Rung:
         return Rung(number, name, None, None, None, str(reason))
     except Exception as failure:  # noqa: BLE001 - whatever an op under test raises is the finding
         return Rung(number, name, float("inf"), 0.0, False, f"{type(failure).__name__}: {failure}")
-    return Rung(number, name, error, tolerance, error <= tolerance, note)
+    return Rung(number, name, float(error), float(tolerance), bool(error <= tolerance), note)
 
 
 def copy_all(arrays: Sequence[Any]) -> list[Any]:
@@ -470,6 +472,10 @@ def _references_behind(root: Node | None) -> list[weakref.ref[Any]]:
     """Weak references to every node behind a tensor and to the arrays that they made."""
     references: list[weakref.ref[Any]] = []
     for node in _nodes_behind(root):
-        made = [array for array in node.saved_arrays() if not any(array is given for given in node.constants)]
+        made = [
+            array
+            for array in node.saved_arrays()
+            if not isinstance(array, np.generic) and not any(array is given for given in node.constants)
+        ]
         references += [weakref.ref(x) for x in (node, *made)]
     return references
