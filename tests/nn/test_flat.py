@@ -264,6 +264,15 @@ def test_a_model_moved_to_where_it_is_still_trains():
         np.testing.assert_allclose(array, before[name] - gradients[name], rtol=1e-6, atol=1e-7)
 
 
+def test_a_parameter_that_lost_its_place_for_gradients_is_noticed():
+    model = Model()
+    flat = nn.FlatParameters(model)
+    model.norm.bias.gradient_buffer = None
+    assert not flat.is_current
+    flat.refresh()
+    assert np.shares_memory(model.norm.bias.gradient_buffer, flat.grad)
+
+
 def test_two_flats_of_one_model_take_turns():
     model = Model()
     first, second = nn.FlatParameters(model), nn.FlatParameters(model)
