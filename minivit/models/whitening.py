@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivit.backend import backend_of, device_of
+from minivit.backend import to_host
 from minivit.backend.random import generator
 from minivit.models.vit import VisionTransformer
-from minivit.nn import ConvolutionalStem, Parameter, PatchEmbedding
+from minivit.nn import ConvolutionalStem, PatchEmbedding
 
 FLOOR = 1e-3  # added to the variances: the smallest components are noise
 
@@ -21,8 +21,8 @@ def whiten_first_layer(model: VisionTransformer, images: np.ndarray, seed: int =
     """Set the first layer of a model so that it whitens patches of these images.
 
     Of a convolutional stem the first filters become the whitening components w and, as ReLU follows, -w; as many of the
-    strongest as there are filters. A patch embedding becomes a random rotation of all of them, its bias takes off their
-    mean.
+    strongest as there are filters. A patch embedding becomes random mixtures of all of them, again
+    of unit variance; its bias takes off their mean.
 
     Parameters
     ----------
@@ -39,9 +39,9 @@ def whiten_first_layer(model: VisionTransformer, images: np.ndarray, seed: int =
         components, _ = whitening(patches)
         filters = weight.shape[0]
         count = min(len(components), filters // 2)
-        values = np.array(_host(weight))
+        values = np.array(to_host(weight.data))
         values[: 2 * count] = np.concatenate([components[:count], -components[:count]]).reshape(-1, *weight.shape[1:])
-        _assign(weight, values)
+        weight.assign(values)
     elif isinstance(embedding, PatchEmbedding):
         weight, bias = embedding.proj.weight, embedding.proj.bias
         patches = _patches(images, weight.shape[2], stride=weight.shape[2])
@@ -49,8 +49,8 @@ def whiten_first_layer(model: VisionTransformer, images: np.ndarray, seed: int =
         numbers = generator(seed, "whitening rotation")
         rotation = numbers.standard_normal((weight.shape[0], len(components))) * len(components) ** -0.5
         matrix = rotation @ components  # (D, C p p)
-        _assign(weight, matrix.reshape(weight.shape))
-        _assign(bias, -matrix @ mean)
+        weight.assign(matrix.reshape(weight.shape))
+        bias.assign(-matrix @ mean)
 
 
 def whitening(patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -80,12 +80,3 @@ def _patches(images: np.ndarray, size: int, stride: int) -> np.ndarray:
     """Every patch of every image as a row (n, C size size)."""
     windows = np.lib.stride_tricks.sliding_window_view(images, (size, size), axis=(2, 3))[:, :, ::stride, ::stride]
     return windows.transpose(0, 2, 3, 1, 4, 5).reshape(-1, images.shape[1] * size * size)
-
-
-def _host(parameter: Parameter) -> np.ndarray:
-    return backend_of(parameter.data).to_host(parameter.data)
-
-
-def _assign(parameter: Parameter, values: np.ndarray) -> None:
-    backend = backend_of(parameter.data)
-    parameter.assign(backend.from_host(np.ascontiguousarray(values, parameter.dtype), device_of(parameter.data)))
