@@ -26,9 +26,10 @@ import tyro
 
 from minivit import models
 from minivit.autograd import Tensor, no_grad
+from minivit.backend.cpu.threads import Workers, blas_threads
 from minivit.inspect.summary import summarize
 from minivit.recipes.config import TrainConfig
-from minivit.recipes.parallel import Workers, evaluate_parts, split
+from minivit.recipes.parallel import evaluate_parts, split
 from minivit.recipes.presets import build_model, preset_settings
 from minivit.recipes.results import write_result
 from minivit.recipes.supervised import PreparedBatch, SupervisedStep
@@ -68,7 +69,7 @@ class Ours:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.model = make_model(options)
-        self.workers = Workers(options.threads)
+        self.workers = Workers(options.threads or None)
         config = TrainConfig(batch_size=options.batch, micro_batch=options.micro_batch, clip=0.0).filled(
             preset_settings("cifar10")
         )
@@ -86,7 +87,7 @@ class Ours:
 
     def step(self) -> float:
         """One step; its loss (0 for a forward)."""
-        with self.workers.limited_blas():
+        with blas_threads(1):
             if self.options.mode == "train":
                 return float(self.step_maker(self.batch).loss)
             self.model.eval()
@@ -183,8 +184,8 @@ def product_seconds(options: Options) -> tuple[float, float]:
     dim, hidden = config["dim"], config["mlp_dim"]
     tokens = (config["image_size"] // config["patch_size"]) ** 2 + (config["pool"] == "cls")
     layers = [(dim, 3 * dim), (dim, dim), (dim, hidden), (hidden, dim)] * config["depth"]
-    workers = Workers(options.threads)
-    shares = split(options.batch, options.micro_batch, workers.threads)
+    workers = Workers(options.threads or None)
+    shares = split(options.batch, options.micro_batch, workers.count)
     training = options.mode == "train"
 
     def work(worker: int) -> None:
@@ -206,13 +207,13 @@ def product_seconds(options: Options) -> tuple[float, float]:
                     arrays.setdefault(shape, np.ones(shape, np.float32))
                 for shape in ((rows, inner), (rows, outer)):
                     arrays.setdefault((*shape, "out"), np.ones(shape, np.float32))
-                for worker in range(workers.threads):
+                for worker in range(workers.count):
                     arrays.setdefault((outer, inner, worker), np.ones((outer, inner), np.float32))
     times = []
-    with workers.limited_blas():
+    with workers:
         for _ in range(options.warmup + 3):
             begun = time.perf_counter()
-            workers.map(work)
+            workers.run(work)
             times.append(time.perf_counter() - begun)
     flop = (3 if training else 1) * sum(2 * tokens * options.batch * inner * outer for inner, outer in layers)
     return min(times), flop / 1e9

@@ -154,7 +154,7 @@ def repeatable_command(trainer: Trainer, steps: int) -> str:
         while flag in arguments:
             at = arguments.index(flag)
             del arguments[at : at + 2]
-    arguments += ["--steps", str(steps), "--threads", str(trainer.workers.threads)]
+    arguments += ["--steps", str(steps), "--threads", str(trainer.workers.count)]
     return shlex.join(["python", "examples/train_cifar.py", *arguments])
 
 

@@ -10,10 +10,11 @@ import numpy as np
 from minivit import augment
 from minivit.autograd import Tensor, no_grad
 from minivit.backend import backend_for_device, to_host
+from minivit.backend.cpu.threads import Workers
 from minivit.data import Dataset
 from minivit.nn import Module
 from minivit.ops import cross_entropy
-from minivit.recipes.parallel import Workers, evaluate_parts
+from minivit.recipes.parallel import evaluate_parts
 
 
 @dataclass(frozen=True)

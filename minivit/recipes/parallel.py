@@ -8,61 +8,18 @@ in a fixed order, so the same settings give the same bits.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from minivit.autograd import Tensor, backward
+from minivit.backend.cpu.threads import Workers
 from minivit.nn import FlatParameters, GradientBuffer
 from minivit.nn.flat import combine
 
 Result = TypeVar("Result")
-
-
-def available_threads() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-class Workers:
-    """Threads that each run one part of a batch at a time, with BLAS on one thread each.
-
-    Parameters
-    ----------
-    threads : int
-        0 takes all cores that this process may use.
-    """
-
-    def __init__(self, threads: int = 0) -> None:
-        self.threads = threads or available_threads()
-        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="minivit-worker") if self.threads > 1 else None
-        self._blas = ThreadpoolController()
-
-    @contextmanager
-    def limited_blas(self) -> Iterator[None]:
-        """BLAS on one thread a worker while the block runs; as it was afterwards."""
-        with self._blas.limit(limits=1, user_api="blas"):
-            yield
-
-    def map(self, function: Callable[[int], Result]) -> list[Result]:
-        """`function(worker)` of every worker, at the same time; the first error of a worker is raised."""
-        if self._pool is None:
-            return [function(0)]
-        futures = [self._pool.submit(function, worker) for worker in range(self.threads)]
-        return [future.result() for future in futures]
-
-    def close(self) -> None:
-        """End the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
 
 
 def split(size: int, micro_batch: int, workers: int) -> list[list[slice]]:
@@ -89,7 +46,7 @@ class ParallelGradients:
     def __init__(self, flat: FlatParameters, workers: Workers, micro_batch: int) -> None:
         self.flat, self.workers, self.micro_batch = flat, workers, micro_batch
         own = [GradientBuffer(flat, flat.grad)]  # the first worker adds into the model's own buffer
-        self.buffers = own + [GradientBuffer(flat) for _ in range(workers.threads - 1)]
+        self.buffers = own + [GradientBuffer(flat) for _ in range(workers.count - 1)]
 
     def run(self, loss_of: Callable[[slice], tuple[Tensor, Any]], size: int) -> list[Any]:
         """Forward and backward of every part; afterwards each parameter's `.grad` holds the sum.
@@ -107,7 +64,7 @@ class ParallelGradients:
         list
             The second values, in the order of the parts.
         """
-        shares = split(size, self.micro_batch, self.workers.threads)
+        shares = split(size, self.micro_batch, self.workers.count)
 
         def work(worker: int) -> list[Any]:
             buffer = self.buffers[worker]
@@ -123,13 +80,13 @@ class ParallelGradients:
 
         for segment in self.flat.segments:
             segment.parameter.grad = None
-        results = self.workers.map(work)
+        results = self.workers.run(work)
         combine(self.flat, self.buffers)
         return [value for collected in results for value in collected]
 
 
 def evaluate_parts(workers: Workers, function: Callable[[slice], Result], size: int, part: int) -> list[Result]:
     """`function` of contiguous parts of at most `part`, spread over the workers; results in order."""
-    shares = split(size, part, workers.threads)
-    results = workers.map(lambda worker: [function(piece) for piece in shares[worker]])
+    shares = split(size, part, workers.count)
+    results = workers.run(lambda worker: [function(piece) for piece in shares[worker]])
     return [value for collected in results for value in collected]

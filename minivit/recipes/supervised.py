@@ -10,12 +10,13 @@ import numpy as np
 from minivit import augment
 from minivit.autograd import Tensor
 from minivit.backend import Array, array_module, backend_for_device, to_host, use_device
+from minivit.backend.cpu.threads import Workers
 from minivit.data import Batch
 from minivit.nn import Module, mask_keys
 from minivit.ops import cross_entropy
 from minivit.optim import SCHEDULES, SGD, AdamW, ExponentialMovingAverage, Muon, Optimizer, clip_grad_norm, grad_norm
 from minivit.recipes.config import TrainConfig
-from minivit.recipes.parallel import ParallelGradients, Workers
+from minivit.recipes.parallel import ParallelGradients
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from typing import Any
 
 from minivit import augment
 from minivit.backend import to_host, use_device
+from minivit.backend.cpu.threads import Workers, blas_threads
 from minivit.data import Batches, Dataset, Splits, hold_out, prefetch
 from minivit.inspect.nan_finder import find_non_finite
 from minivit.interop.atomic import written_whole
@@ -26,7 +27,7 @@ from minivit.recipes.console import Console
 from minivit.recipes.evaluation import Evaluation, evaluate
 from minivit.recipes.memory import explain_out_of_memory
 from minivit.recipes.metrics import MetricsLog
-from minivit.recipes.parallel import ParallelGradients, Workers
+from minivit.recipes.parallel import ParallelGradients
 from minivit.recipes.presets import build_model
 from minivit.recipes.supervised import PreparedBatch, StepResult, SupervisedStep
 
@@ -83,7 +84,7 @@ class Trainer:
         self.train_set, self.validation_set = _with_validation(splits, config)
         self.test_set = splits.test
         self.mean, self.std = splits.train.mean, splits.train.std
-        self.workers = Workers(config.threads if config.device == "cpu" else 1)
+        self.workers = Workers((config.threads or None) if config.device == "cpu" else 1)
         self.model = build_model(
             config.model or "preset",
             dataset_kind,
@@ -171,7 +172,7 @@ class Trainer:
         """
         use_device(self.config.device)
         self.out.mkdir(parents=True, exist_ok=True)
-        with self._stop_on_interrupt(), self.workers.limited_blas():
+        with self._stop_on_interrupt(), blas_threads(1), self.workers:
             total_steps = self._read_plan() if resume else self._plan()
             self._write_plan(total_steps)
             stepper = self._step_maker(total_steps)
@@ -291,7 +292,7 @@ class Trainer:
             "epochs": total_steps / self.batches.steps_per_epoch,
             "training_images": len(self.train_set),
             "validation_images": len(self.validation_set or ()),
-            "threads": self.workers.threads,
+            "threads": self.workers.count,
             "micro_batch": stepper.gradients.micro_batch,
             "settings": dataclasses.asdict(self.config),
             "model": getattr(self.model, "config", {}),
@@ -309,16 +310,16 @@ class Trainer:
             "config": dataclasses.asdict(self.config),
             "dataset_kind": self.dataset_kind,
             "total_steps": total_steps,
-            "threads": self.workers.threads,
+            "threads": self.workers.count,
         }
         with written_whole(self.out / "config.json") as temporary:
             temporary.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
 
     def _read_plan(self) -> int:
         plan = json.loads((self.out / "config.json").read_text(encoding="utf-8"))
-        if plan["threads"] != self.workers.threads:
+        if plan["threads"] != self.workers.count:
             raise ResumeError(
-                f"the run in {self.out} used {plan['threads']} threads, this machine would use {self.workers.threads}: "
+                f"the run in {self.out} used {plan['threads']} threads, this machine would use {self.workers.count}: "
                 f"sums would round differently; pass --threads {plan['threads']}"
             )
         return int(plan["total_steps"])

@@ -12,11 +12,11 @@ import minivit as mv
 from minivit import augment, nn, ops, optim
 from minivit.autograd.errors import DeviceError
 from minivit.backend import array_module, device_of, kernels_disabled, move, to_host, use_device
+from minivit.backend.cpu.threads import Workers
 from minivit.data import Batches, Dataset, load
 from minivit.nn import mask_keys
 from minivit.recipes.config import TrainConfig
 from minivit.recipes.console import Console
-from minivit.recipes.parallel import Workers
 from minivit.recipes.presets import preset_settings
 from minivit.recipes.supervised import SupervisedStep
 from minivit.recipes.trainer import Trainer

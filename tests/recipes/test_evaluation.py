@@ -2,8 +2,8 @@ import numpy as np
 
 from minivit import augment, data, models
 from minivit.autograd import Tensor, no_grad
+from minivit.backend.cpu.threads import Workers
 from minivit.recipes.evaluation import evaluate, predict_logits
-from minivit.recipes.parallel import Workers
 
 
 def test_accuracy_loss_and_confusion_of_known_logits(digits: data.Splits) -> None:

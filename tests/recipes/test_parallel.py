@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from minivit import Tensor, models, ops
+from minivit.backend.cpu.threads import Workers
 from minivit.nn import FlatParameters
-from minivit.recipes.parallel import ParallelGradients, Workers, evaluate_parts, split
+from minivit.recipes.parallel import ParallelGradients, evaluate_parts, split
 
 
 @pytest.mark.parametrize(("size", "micro", "workers"), [(64, 16, 2), (7, 16, 2), (1, 4, 3), (50, 7, 3), (33, 16, 1)])
@@ -62,7 +63,7 @@ def test_an_error_in_a_worker_reaches_the_caller() -> None:
             raise RuntimeError("worker 1")
 
     with pytest.raises(RuntimeError, match="worker 1"):
-        workers.map(fail)
+        workers.run(fail)
     workers.close()
 
 

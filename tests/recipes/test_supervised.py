@@ -1,10 +1,10 @@
 import numpy as np
 
 from minivit import data
+from minivit.backend.cpu.threads import Workers
 from minivit.data import Batches
 from minivit.optim import SCHEDULES
 from minivit.recipes.config import TrainConfig
-from minivit.recipes.parallel import Workers
 from minivit.recipes.presets import build_model, preset_settings
 from minivit.recipes.supervised import SupervisedStep
 
