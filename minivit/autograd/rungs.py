@@ -403,7 +403,7 @@ class Ladder:
         alone = [self.probe.gradients(cotangent, arrays, only=position)[0] for position in self.probe.checked]
         constant_dy = np.broadcast_to(np.asarray(0.7, cotangent.dtype), cotangent.shape)
         strided, contiguous = (
-            self.probe.gradients(dy, arrays) for dy in (constant_dy, np.ascontiguousarray(constant_dy))
+            self.probe.gradients(dy, arrays) for dy in (constant_dy, constant_dy.copy())
         )
         errors = {
             "value": distance(to_host(output.data), value),

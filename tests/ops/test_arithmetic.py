@@ -40,7 +40,9 @@ def test_a_gradient_has_its_operands_shape_whatever_broadcasts(shapes, seed, sca
         y = function(x, z)
         assert y.shape == shapes.result_shape
         assert np.array_equal(y.numpy(), value)
-        for gradient, expected, operand, index in zip(mv.grad(y, [x, z], dy), (da, db), (a, b), (index_a, index_b)):
+        for gradient, expected, operand, index in zip(
+            mv.grad(y, [x, z], dy), (da, db), (a, b), (index_a, index_b), strict=True
+        ):
             summed = np.bincount(index, weights=expected.ravel(), minlength=operand.size).reshape(operand.shape)
             assert gradient.shape == operand.shape
             assert np.allclose(gradient.numpy(), summed, rtol=1e-12, atol=1e-12 * np.abs(expected).max(initial=0.0))
