@@ -271,9 +271,12 @@ class Ladder:
                 if not error <= tolerance:
                     return error, tolerance, f"{', '.join(sorted(used))} in {np.dtype(dtype)}{layout}: {note}"
                 if error / tolerance >= worst[0] / worst[1]:
-                    worst = error, tolerance, str(np.dtype(dtype))
+                    worst = error, tolerance, ""
         if not names:
             raise _NotApplicableError("no kernel")
+        error = self._second_order_error_after_kernels()
+        if not error <= SAME:
+            return error, SAME, f"{', '.join(sorted(names))}: the second order of a graph that kernels have recorded"
         return worst[0], worst[1], ", ".join(sorted(names))
 
     def on_gpu(self) -> Found:
@@ -402,9 +405,7 @@ class Ladder:
                 return float("inf"), f"{like.dtype} {like.shape} became {got.dtype} {got.shape}"
         alone = [self.probe.gradients(cotangent, arrays, only=position)[0] for position in self.probe.checked]
         constant_dy = np.broadcast_to(np.asarray(0.7, cotangent.dtype), cotangent.shape)
-        strided, contiguous = (
-            self.probe.gradients(dy, arrays) for dy in (constant_dy, constant_dy.copy())
-        )
+        strided, contiguous = (self.probe.gradients(dy, arrays) for dy in (constant_dy, constant_dy.copy()))
         errors = {
             "value": distance(to_host(output.data), value),
             "gradients": self._gradient_distance(first, gradients),
@@ -413,6 +414,16 @@ class Ladder:
         }
         worst = max(errors, key=errors.__getitem__)
         return errors[worst], worst
+
+    def _second_order_error_after_kernels(self) -> float:
+        """create_graph recomputes everything by the text, whatever ran in the forward."""
+        with kernels_disabled():
+            text = self._second_order(self.directions)
+        after = self._second_order(self.directions)
+        size = max((largest_entry(block) for block in text[0]), default=0.0)
+        return max(
+            [distance(after[1], text[1])] + [distance(a, b, size) for a, b in zip(after[0], text[0], strict=True)]
+        )
 
     def _read_only(self, dtype: Any) -> list[Any]:
         arrays = cast_all(self.probe.arrays, dtype)
@@ -458,14 +469,14 @@ def _read_only(array: NdArray, dtype: Any) -> NdArray:
 
 
 def _nodes_behind(root: Node | None) -> list[Node]:
-    found: list[Node] = []
+    found: dict[Node, None] = {}
     stack = [root] if root is not None else []
     while stack:
         node = stack.pop()
         if node not in found:
-            found.append(node)
+            found[node] = None
             stack += [edge for edge in node.edges if isinstance(edge, Node)]
-    return found
+    return list(found)
 
 
 def _references_behind(root: Node | None) -> list[weakref.ref[Any]]:

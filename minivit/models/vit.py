@@ -110,17 +110,18 @@ class VisionTransformer(Module):
         if positions == "learnable":
             self.pos_embed = Parameter(np.zeros((1, self.position_count, dim), np.float32))
         self._fixed_positions: dict[tuple[str, Any], Tensor] = {}  # one for each device and dtype
-        self.patch_embed: Module = (
-            ConvolutionalStem(channels, stem, dim) if stem else PatchEmbedding(channels, dim, patch_size)
-        )
-        self.pos_drop = Dropout(dropout)
         rates = [drop_path * block / max(depth - 1, 1) for block in range(depth)]
-        self.blocks = [TransformerBlock(dim, heads, mlp_dim, qkv_bias, dropout, rate, gelu, eps) for rate in rates]
-        self.norm = LayerNorm(dim, eps)
-        if pool == "sequence":
-            self.pool_score = Linear(dim, 1, bias=False)  # softmax would not see a bias
-        if num_classes:
-            self.head = Linear(dim, num_classes)
+        with init.deferred():  # all weights are drawn below, or loaded
+            self.patch_embed: Module = (
+                ConvolutionalStem(channels, stem, dim) if stem else PatchEmbedding(channels, dim, patch_size)
+            )
+            self.pos_drop = Dropout(dropout)
+            self.blocks = [TransformerBlock(dim, heads, mlp_dim, qkv_bias, dropout, rate, gelu, eps) for rate in rates]
+            self.norm = LayerNorm(dim, eps)
+            if pool == "sequence":
+                self.pool_score = Linear(dim, 1, bias=False)  # softmax would not see a bias
+            if num_classes:
+                self.head = Linear(dim, num_classes)
         if initialization != "none":
             self.initialize(initialization, seed)
         for name, parameter in self.named_parameters():

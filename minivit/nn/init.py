@@ -3,11 +3,46 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
+from minivit.backend.random import generator as keyed_generator
+
 Initializer = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+
+
+class _Deferral(threading.local):
+    active = False
+
+
+_DEFERRAL = _Deferral()
+_LAYERS = [keyed_generator(0, "layers")]
+
+
+def seed_layers(seed: int) -> None:
+    """Start anew the numbers that layers draw their initial weights from where they are given no generator."""
+    _LAYERS[0] = keyed_generator(seed, "layers")
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Let layers start at zero inside the block: for a model that draws or loads all its weights afterwards."""
+    before = _DEFERRAL.active
+    _DEFERRAL.active = True
+    try:
+        yield
+    finally:
+        _DEFERRAL.active = before
+
+
+def layer_weight(shape: tuple[int, ...], generator: np.random.Generator | None) -> np.ndarray:
+    """Initial weight of a layer: uniform in +-fan_in^-1/2, or zeros inside `deferred`."""
+    if _DEFERRAL.active and generator is None:
+        return np.zeros(shape, np.float32)
+    return kaiming_uniform(generator or _LAYERS[0], shape)
 
 
 def zeros(_: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

@@ -22,14 +22,14 @@ class Linear(Module):
     in_features, out_features : int
     bias : bool
     generator : numpy Generator, optional
-        Draws the initial weight, uniform in +-in_features^-1/2; without one it starts at zero, to be filled later.
+        Draws the initial weight, uniform in +-in_features^-1/2; by default the one that `manual_seed` seeds.
     """
 
     def __init__(
         self, in_features: int, out_features: int, bias: bool = True, generator: np.random.Generator | None = None
     ) -> None:
         shape = (out_features, in_features)
-        self.weight = Parameter(init.kaiming_uniform(generator, shape) if generator else np.zeros(shape, np.float32))
+        self.weight = Parameter(init.layer_weight(shape, generator))
         self.bias = Parameter(np.zeros(out_features, np.float32)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class Conv2d(Module):
     stride, padding : int
     bias : bool
     generator : numpy Generator, optional
-        Draws the initial weight, uniform in +-fan_in^-1/2; without one it starts at zero, to be filled later.
+        Draws the initial weight, uniform in +-fan_in^-1/2; by default the one that `manual_seed` seeds.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Conv2d(Module):
         generator: np.random.Generator | None = None,
     ) -> None:
         shape = (out_channels, in_channels, kernel_size, kernel_size)
-        self.weight = Parameter(init.kaiming_uniform(generator, shape) if generator else np.zeros(shape, np.float32))
+        self.weight = Parameter(init.layer_weight(shape, generator))
         self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
         self.stride, self.padding = stride, padding
 

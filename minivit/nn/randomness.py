@@ -19,6 +19,7 @@ from minivit.autograd import Tensor
 from minivit.autograd.errors import ShapeError
 from minivit.backend import array_module
 from minivit.backend.random import uniform
+from minivit.nn.init import seed_layers
 
 
 @dataclass
@@ -53,7 +54,8 @@ _DEFAULT = MaskKeys()
 
 
 def manual_seed(seed: int) -> None:
-    """Seed the masks that layers draw outside a `mask_keys` block, and start counting anew."""
+    """Seed the initial weights of layers made from now on, and the masks drawn outside a `mask_keys` block."""
+    seed_layers(seed)
     _DEFAULT.seed, _DEFAULT.step, _DEFAULT.next_op = int(seed), 0, 0
 
 

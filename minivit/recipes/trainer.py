@@ -191,6 +191,7 @@ class Trainer:
 
     def _train(self, stepper: SupervisedStep, first: int, total_steps: int) -> None:
         self.console.start(total_steps, first)
+        self._window.restart_clock()
         last_checkpoint = time.monotonic()
         ahead = prefetch(range(first, total_steps), lambda step: stepper.prepare(self.batches.at(step)), depth=3)
         try:
@@ -389,6 +390,10 @@ class _Window:
     def __init__(self, earlier: Sequence[tuple[float, int, int]] = ()) -> None:
         self._earlier = [(loss, correct, size) for loss, correct, size in earlier]
         self._results: list[StepResult] = []
+        self._begun = time.monotonic()
+
+    def restart_clock(self) -> None:
+        """Time from here on."""
         self._begun = time.monotonic()
 
     def add(self, result: StepResult) -> None:

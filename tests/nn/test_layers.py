@@ -22,12 +22,35 @@ def test_linear_is_a_product_with_the_transposed_weight(rng):
     assert [name for name, _ in nn.Linear(3, 5, bias=False).named_parameters()] == ["weight"]
 
 
-def test_the_initial_weight_of_linear_and_conv2d_is_uniform_or_zero(rng):
-    for layer, fan_in in ((nn.Linear(40, 50, generator=rng), 40), (nn.Conv2d(4, 30, 3, generator=rng), 36)):
+@pytest.mark.parametrize("given", [True, False])
+def test_the_initial_weight_of_linear_and_conv2d_is_uniform(rng, given):
+    generator = rng if given else None
+    for layer, fan_in in ((nn.Linear(40, 50, generator=generator), 40), (nn.Conv2d(4, 30, 3, generator=generator), 36)):
         assert 0.95 < np.abs(layer.weight.data).max() * fan_in**0.5 <= 1
         assert not layer.bias.data.any()
-    assert not nn.Linear(4, 5).weight.data.any()
-    assert not nn.Conv2d(4, 5, 3).weight.data.any()
+
+
+def test_manual_seed_seeds_the_layers_made_from_then_on():
+    def weights() -> list[np.ndarray]:
+        return [nn.Linear(3, 4).weight.data, nn.Mlp(3, 5).fc2.weight.data]
+
+    mv.manual_seed(3)
+    first, second = weights(), weights()
+    mv.manual_seed(3)
+    again = weights()
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    assert all((a != b).any() for a, b in zip(first, second, strict=True))
+
+
+def test_a_deferred_layer_starts_at_zero_also_after_an_error():
+    def fail_inside() -> None:
+        with nn.init.deferred():
+            assert not nn.Linear(3, 4).weight.data.any()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_inside()
+    assert nn.Linear(3, 4).weight.data.any()
 
 
 def test_layer_norm_normalises_scales_and_shifts(rng):
