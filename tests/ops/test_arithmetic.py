@@ -48,7 +48,7 @@ def test_a_gradient_has_its_operands_shape_whatever_broadcasts(shapes, seed, sca
             assert np.allclose(gradient.numpy(), summed, rtol=1e-12, atol=1e-12 * np.abs(expected).max(initial=0.0))
 
 
-@settings(max_examples=12)
+@settings(max_examples=25)
 @given(shapes=PAIRS.filter(lambda shapes: 0 not in shapes.result_shape), seed=st.integers(0, 2**32 - 1))
 def test_the_ladder_for_any_shapes_that_broadcast(shapes, seed):
     rng = np.random.default_rng(seed)

@@ -14,7 +14,7 @@ def test_every_rung_of_the_ladder(case):
     case.prove()
 
 
-@settings(max_examples=12)
+@settings(max_examples=25)
 @given(
     batch=st.integers(1, 2),
     heads=st.integers(1, 3),
@@ -33,7 +33,7 @@ def test_the_ladder_for_any_shape(batch, heads, queries, keys, width, masked, sc
     mv.prove(ops.attention, q, k, v, *mask, attributes={"scale": scale})
 
 
-@settings(max_examples=8)
+@settings(max_examples=20)
 @given(heads=st.integers(1, 3), tokens=st.integers(2, 4), width=st.integers(1, 3), seed=st.integers(0, 2**32 - 1))
 def test_the_ladder_for_packed_projections(heads, tokens, width, seed):
     qkv = np.random.default_rng(seed).standard_normal((2, tokens, 3 * heads * width))

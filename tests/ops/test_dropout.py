@@ -17,7 +17,7 @@ def test_every_rung_of_the_ladder(case):
     case.prove()
 
 
-@settings(max_examples=10)
+@settings(max_examples=25)
 @given(
     shape=array_shapes(min_dims=1, max_dims=3, max_side=4),
     rate=st.sampled_from([0.0, 0.1, 0.5, 0.9]),

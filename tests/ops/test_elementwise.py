@@ -19,7 +19,7 @@ def test_every_rung_of_the_ladder(case):
     case.prove()
 
 
-@settings(max_examples=12)
+@settings(max_examples=25)
 @given(
     shape=array_shapes(min_dims=0, max_dims=3, max_side=3),
     seed=st.integers(0, 2**32 - 1),

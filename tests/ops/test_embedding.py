@@ -15,7 +15,7 @@ def test_every_rung_of_the_ladder(case):
     case.prove()
 
 
-@settings(max_examples=10)
+@settings(max_examples=25)
 @given(
     batch=st.integers(1, 3),
     tokens=st.integers(1, 3),
@@ -31,7 +31,7 @@ def test_the_ladder_for_any_shape(batch, tokens, width, with_class_token, with_p
     mv.prove(ops.embed_tokens, normal((batch, tokens, width)), class_token, positions, linear=True)
 
 
-@settings(max_examples=10)
+@settings(max_examples=25)
 @given(shape=array_shapes(min_dims=0, max_dims=3, max_side=3), seed=st.integers(0, 2**32 - 1))
 def test_the_ladder_for_any_indices(shape, seed):
     rng = np.random.default_rng(seed)

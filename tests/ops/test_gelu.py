@@ -14,7 +14,7 @@ def test_every_rung_of_the_ladder(case):
     case.prove()
 
 
-@settings(max_examples=15)
+@settings(max_examples=25)
 @given(
     shape=array_shapes(min_dims=0, max_dims=3, max_side=4),
     scale=st.sampled_from([1e-3, 1.0, 3.0]),

@@ -26,7 +26,7 @@ def test_every_rung_of_the_ladder(case):
     case.prove()
 
 
-@settings(max_examples=15)
+@settings(max_examples=25)
 @given(
     batch=st.integers(1, 3),
     classes=st.integers(3, 5),

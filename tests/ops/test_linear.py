@@ -15,7 +15,7 @@ def test_every_rung_of_the_ladder(case):
     case.prove()
 
 
-@settings(max_examples=15)
+@settings(max_examples=25)
 @given(
     shape=array_shapes(min_dims=1, max_dims=4, max_side=4),
     outputs=st.integers(1, 5),

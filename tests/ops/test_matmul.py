@@ -15,7 +15,7 @@ def test_every_rung_of_the_ladder(case):
     case.prove()
 
 
-@settings(max_examples=15)
+@settings(max_examples=25)
 @given(
     shapes=mutually_broadcastable_shapes(signature=np.matmul.signature, min_side=1, max_side=3, max_dims=2),
     seed=st.integers(0, 2**32 - 1),

@@ -15,7 +15,7 @@ def test_every_rung_of_the_ladder(case):
     case.prove()
 
 
-@settings(max_examples=10)
+@settings(max_examples=25)
 @given(
     shape=array_shapes(min_dims=1, max_dims=3, max_side=4),
     hidden=st.integers(1, 6),

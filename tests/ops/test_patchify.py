@@ -19,7 +19,7 @@ IMAGES = st.tuples(
 )  # B, C, rows, columns, p
 
 
-@settings(max_examples=12)
+@settings(max_examples=25)
 @given(sizes=IMAGES, seed=st.integers(0, 2**32 - 1))
 def test_the_ladder_for_any_shape(sizes, seed):
     batch, channels, rows, columns, p = sizes

@@ -15,7 +15,7 @@ def test_every_rung_of_the_ladder(case):
     case.prove()
 
 
-@settings(max_examples=15)
+@settings(max_examples=25)
 @given(
     size=st.tuples(st.integers(1, 5), st.integers(1, 5)),
     kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
