@@ -284,7 +284,7 @@ class Trainer:
     def _results(self, stepper: SupervisedStep, total_steps: int, test: Evaluation) -> dict[str, Any]:
         self.test_result = test
         return {
-            "dataset": self.train_set.name,
+            "dataset": self.dataset_kind if self.dataset_kind != "folder" else self.config.dataset,
             "split": "test",
             "images": len(self.test_set),
             "test_accuracy": test.accuracy,
