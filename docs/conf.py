@@ -26,7 +26,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx-mathjax-offline",  # MathJax from the package, so that the site needs no network
 ]
-exclude_patterns = ["_build", "results"]
+exclude_patterns = ["_build", "results/*"]
 default_role = "py:obj"
 nitpicky = False
 suppress_warnings = ["config.cache"]

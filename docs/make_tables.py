@@ -55,6 +55,7 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     "percent2": lambda value: f"{100 * value:.2f} %",
     "percents": _mean_and_spread,
     "ratio": lambda value: f"{value:.2f}x",
+    "tenths": lambda value: f"{value:.1f}",
     "decimal": lambda value: f"{value:.3f}",
     "error": lambda value: f"{value:.1e}",
     "rate": lambda value: f"{value:,.0f}/s",
