@@ -247,6 +247,6 @@ def test_hundreds_of_steps_leave_nothing_behind():
             steps(25)
             growth.append(sys.getallocatedblocks() - before)
         assert growth[-1] <= 10, f"every step leaves something behind: {growth}"
-        assert not any(isinstance(o, Node) for o in gc.get_objects())
+        assert not any(type(o) is Node for o in gc.get_objects())
     finally:
         gc.enable()

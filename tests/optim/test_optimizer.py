@@ -205,9 +205,9 @@ def test_the_state_follows_the_model_to_another_device_and_back(make, device):
 def test_gradients_computed_between_a_change_and_the_step_count():
     model, plain = Model(), Model()
     optimizer, other = optim.SGD(model, 0.1), optim.SGD(plain, 0.1)
-    add_a_layer(model)
-    add_a_layer(plain)
     for m in (model, plain):
+        mv.manual_seed(0)
+        add_a_layer(m)
         give_gradients(m)
     other.flat.refresh()
     for o in (optimizer, other):
