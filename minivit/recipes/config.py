@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -112,13 +111,9 @@ class TrainConfig:
             own["micro_batch"] = CPU_MICRO_BATCH if own["device"] == "cpu" else own["batch_size"]
         return TrainConfig(**own)
 
-    def to_json(self) -> str:
-        """As JSON."""
-        return json.dumps(dataclasses.asdict(self), indent=2)
-
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
-        """From what `to_json` wrote."""
+        """From the dictionary of its fields that a run folder keeps."""
         return cls(**values)
 
 

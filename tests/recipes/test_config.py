@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -41,4 +42,4 @@ def test_what_cannot_be_is_refused_before_a_run(settings: dict, message: str) ->
 
 def test_json_round_trip() -> None:
     config = TrainConfig(dataset="shapes", learning_rate=0.1)
-    assert TrainConfig.from_dict(json.loads(config.to_json())) == config
+    assert TrainConfig.from_dict(json.loads(json.dumps(dataclasses.asdict(config)))) == config
