@@ -25,6 +25,7 @@ import numpy as np
 import tyro
 
 from minivit import models
+from minivit.augment import TrainAugmentation
 from minivit.autograd import Tensor, no_grad
 from minivit.backend.cpu.threads import Workers, blas_threads
 from minivit.inspect.summary import summarize
@@ -74,14 +75,9 @@ class Ours:
             preset_settings("cifar10")
         )
         channels, self.size = self.model.config["channels"], self.model.config["image_size"]
+        augmentation = TrainAugmentation((0.5,) * channels, (0.5,) * channels, seed=0)
         self.step_maker = SupervisedStep(
-            self.model,
-            config,
-            10**9,
-            (0.5,) * channels,
-            (0.5,) * channels,
-            self.model.config["num_classes"],
-            self.workers,
+            self.model, config, 10**9, self.workers, augmentation, self.model.config["num_classes"]
         )
         self.batch = PreparedBatch(*data(options, self.model), index=np.arange(options.batch), step=10**8, epoch=0)
 
@@ -89,7 +85,7 @@ class Ours:
         """One step; its loss (0 for a forward)."""
         with blas_threads(1):
             if self.options.mode == "train":
-                return float(self.step_maker(self.batch).loss)
+                return float(self.step_maker(self.batch).values["loss"])
             self.model.eval()
 
             def forward(part: slice) -> None:

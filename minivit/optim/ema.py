@@ -39,6 +39,11 @@ class ExponentialMovingAverage:
         self.average *= d
         self.average += (1.0 - d) * self.flat.data
 
+    def replace_weights(self) -> None:
+        """Give the model the averaged weights for good: at the end of a run."""
+        self._follow_layout()
+        self._set(self.average)
+
     @contextmanager
     def swapped_in(self) -> Iterator[None]:
         """Let the model have the averaged weights inside the block."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from minivit import models
 from minivit.optim import SCHEDULES
@@ -100,7 +100,7 @@ class TrainConfig:
         if self.model not in (None, "preset") and self.model not in models.list():
             models.create(str(self.model))  # raises, with the nearest names
 
-    def filled(self, preset: dict[str, Any]) -> TrainConfig:
+    def filled(self, preset: dict[str, Any]) -> Self:
         """A copy in which the preset's values stand for what is None."""
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         length_given = any(own[name] is not None for name in ("epochs", "minutes", "steps"))
@@ -109,10 +109,10 @@ class TrainConfig:
                 own[name] = value
         if own["micro_batch"] is None:  # written down with the run: another would round differently
             own["micro_batch"] = CPU_MICRO_BATCH if own["device"] == "cpu" else own["batch_size"]
-        return TrainConfig(**own)
+        return type(self)(**own)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> TrainConfig:
+    def from_dict(cls, values: dict[str, Any]) -> Self:
         """From the dictionary of its fields that a run folder keeps."""
         return cls(**values)
 

@@ -20,12 +20,14 @@ def available_bytes(device: str) -> int:
         return 0
 
 
-def explain_out_of_memory(error: Exception, model: Module, image_shape: tuple[int, ...], micro_batch: int) -> None:
+def explain_out_of_memory(
+    error: Exception, model: Module, input_shape: tuple[int, ...] | None, micro_batch: int
+) -> None:
     """Add to an out-of-memory error what would fit; leave other errors alone."""
-    if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
+    if input_shape is None or not (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"):
         return
     device = model.device
-    kept = summarize(model, (1, *image_shape)).kept_bytes
+    kept = summarize(model, (1, *input_shape)).kept_bytes
     per_image = max(1, 2 * kept)  # the gradients of the activations need about as much again
     fits = max(1, int(0.8 * available_bytes(device) / per_image))
     error.add_note(

@@ -1,9 +1,8 @@
-"""A supervised run from start to finish: plan, loop, checkpoints, resuming, the final test."""
+"""A run from start to finish, whatever is trained: plan, loop, checkpoints, resuming, the final test."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import signal
 import threading
@@ -14,26 +13,21 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from minivit import augment
 from minivit.backend import to_host, use_device
 from minivit.backend.cpu.threads import Workers, blas_threads
-from minivit.data import Batches, Dataset, Splits, hold_out, prefetch
+from minivit.data import prefetch
 from minivit.inspect.nan_finder import find_non_finite
-from minivit.interop.atomic import written_whole
-from minivit.models import VisionTransformer, whiten_first_layer
 from minivit.recipes.checkpoint import load_checkpoint, save_checkpoint
-from minivit.recipes.config import TrainConfig
 from minivit.recipes.console import Console
-from minivit.recipes.evaluation import Evaluation, evaluate
+from minivit.recipes.evaluation import Evaluation
 from minivit.recipes.memory import explain_out_of_memory
 from minivit.recipes.metrics import MetricsLog
 from minivit.recipes.parallel import ParallelGradients
-from minivit.recipes.presets import build_model
-from minivit.recipes.supervised import PreparedBatch, StepResult, SupervisedStep
+from minivit.recipes.procedure import Procedure
+from minivit.recipes.run_folder import ResumeError, RunFolder
+from minivit.recipes.step import StepResult, TrainingStep
 
-CHECKPOINT = "checkpoint.safetensors"
 LOGGED_EVERY = 20  # steps
-WHITENING_IMAGES = 5000
 WARM_UP_STEPS, TIMED_STEPS = 3, 12  # of measuring the speed, at least
 TIMED_SHARE = 0.03  # of the budget that the measurement takes: the first seconds are faster than the rest
 SHARE_OF_BUDGET = 0.85  # the rest is for what the measurement did not see: a machine is rarely steadier
@@ -47,113 +41,67 @@ class NonFiniteError(ArithmeticError):
     """Loss or gradients became NaN or infinite; the last good checkpoint is intact."""
 
 
-class ResumeError(ValueError):
-    """A run folder that cannot be resumed as asked."""
-
-
 class Trainer:
-    """A supervised run in a folder.
+    """Runs a training procedure in a folder.
 
     Parameters
     ----------
-    config : TrainConfig
-        With a preset filled in.
-    splits : Splits
-        Of the data set.
-    dataset_kind : str
-        cifar10, cifar100, digits, shapes or folder.
+    procedure : Procedure
     out : Path
-        The run folder: ``config.json``, ``metrics.jsonl``, ``checkpoint.safetensors``.
+        The run folder, see `RunFolder`.
     console : Console
     started : float
         `time.monotonic()` when the program began: the budget counts from there.
     """
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        splits: Splits,
-        dataset_kind: str,
-        out: Path,
-        console: Console,
-        started: float | None = None,
-    ) -> None:
-        self.config, self.out, self.console = config, out, console
-        self.dataset_kind = dataset_kind
+    def __init__(self, procedure: Procedure, out: Path, console: Console, started: float | None = None) -> None:
+        self.procedure, self.folder, self.console = procedure, RunFolder(out), console
+        self.config, self.model, self.workers = procedure.config, procedure.model, procedure.workers
         self.started = time.monotonic() if started is None else started
         self.earlier_seconds = 0.0
-        self.train_set, self.validation_set = _with_validation(splits, config)
-        self.test_set = splits.test
-        self.mean, self.std = splits.train.mean, splits.train.std
-        self.workers = Workers((config.threads or None) if config.device == "cpu" else 1)
-        self.model = build_model(
-            config.model or "preset",
-            dataset_kind,
-            image_shape=self.train_set.image_shape,
-            num_classes=self.train_set.num_classes,
-            seed=config.seed,
-            drop_path=config.drop_path or 0.0,
-        )
-        if config.whitening and isinstance(self.model, VisionTransformer):
-            first = augment.normalize(self.train_set.images[:WHITENING_IMAGES], self.mean, self.std)
-            whiten_first_layer(self.model, first, config.seed)
-        self.model.to(config.device)
-        self.batches = Batches(self.train_set, min(config.batch_size or 1, len(self.train_set)), seed=config.seed)
         self._stop = threading.Event()
         self._speed = 0.0
         self._window = _Window()
 
     # The plan
 
-    def _step_maker(self, total_steps: int) -> SupervisedStep:
-        return SupervisedStep(
-            self.model,
-            self.config,
-            total_steps,
-            self.mean,
-            self.std,
-            self.train_set.num_classes,
-            self.workers,
-            padding_mode="zero" if self.dataset_kind == "digits" else "reflect",
-        )
-
     def _plan(self) -> int:
         """The number of steps of the run."""
         if self.config.steps is not None:
             return self.config.steps
         if self.config.epochs is not None:
-            return max(1, round(self.config.epochs * self.batches.steps_per_epoch))
+            return max(1, round(self.config.epochs * self.procedure.steps_per_epoch))
         return self._steps_within(60.0 * (self.config.minutes or 10.0))
 
     def _steps_within(self, budget: float) -> int:
         """Measure the speed in a few steps, undo them, and count how many fit."""
         weights = self.model.state_dict()
-        stepper = self._step_maker(1000)
+        stepper = self.procedure.make_step(1000)
         timed, number = 0.0, 0
         while number < WARM_UP_STEPS + TIMED_STEPS or timed < TIMED_SHARE * budget:
             begun = time.monotonic()
-            result = stepper(stepper.prepare(self.batches.at(number)))
+            result = stepper(self.procedure.prepare(stepper, number))
             result.is_finite()  # waits for the device
             number += 1
             if number > WARM_UP_STEPS:
                 timed += time.monotonic() - begun
         seconds = timed / (number - WARM_UP_STEPS)
         self.model.load_state_dict(weights)
-        # A forward is a third of a step's work an image; evaluation runs after each epoch and at the end.
-        per_image = seconds / self.batches.batch_size / 3
-        validation = len(self.validation_set or ()) * per_image / self.batches.steps_per_epoch
-        left = budget * SHARE_OF_BUDGET - (time.monotonic() - self.started) - len(self.test_set) * per_image
+        # A forward is a third of a forward and backward; evaluation runs after each epoch and at the end.
+        per_example = seconds / self.procedure.step_cost / 3
+        validation = self.procedure.validation_size * per_example / self.procedure.steps_per_epoch
+        left = budget * SHARE_OF_BUDGET - (time.monotonic() - self.started) - self.procedure.test_size * per_example
         steps = max(1, int(left / (seconds + validation)))
         self.console.message(
-            f"{1e3 * seconds:.0f} ms a step ({self.batches.batch_size / seconds:.0f} images/s): {steps} steps "
-            f"({steps / self.batches.steps_per_epoch:.1f} epochs) fit into {budget / 60:g} minutes"
+            f"{1e3 * seconds:.0f} ms a step ({self.procedure.batch_size / seconds:.0f} examples/s): {steps} steps "
+            f"({steps / self.procedure.steps_per_epoch:.1f} epochs) fit into {budget / 60:g} minutes"
         )
         return steps
 
     # The run
 
     def run(self, resume: bool = False) -> dict[str, Any]:
-        """Train, then evaluate the test set once.
+        """Train, then evaluate the test set once; afterwards the model has the weights that were tested.
 
         Parameters
         ----------
@@ -173,27 +121,28 @@ class Trainer:
             If loss or gradients are not finite; names the first op and layer.
         """
         use_device(self.config.device)
-        self.out.mkdir(parents=True, exist_ok=True)
         with self._stop_on_interrupt(), blas_threads(1), self.workers:
             total_steps = self._read_plan() if resume else self._plan()
             self._write_plan(total_steps)
-            stepper = self._step_maker(total_steps)
+            stepper = self.procedure.make_step(total_steps)
             step = self._restore(stepper) if resume else 0
-            self._log = MetricsLog(self.out / "metrics.jsonl", keep_until=step if resume else -1)
+            self._log = MetricsLog(self.folder.metrics, keep_until=step if resume else -1)
             try:
                 self._train(stepper, step, total_steps)
                 self._save(stepper, total_steps)
-                test = self._evaluate(stepper, self.test_set)
+                if stepper.average is not None:
+                    stepper.average.replace_weights()
+                self.test_result = self.procedure.evaluate("test")
             finally:
                 self._log.close()
                 self.console.finish()
-        return self._results(stepper, total_steps, test)
+        return self._results(stepper, total_steps, self.test_result)
 
-    def _train(self, stepper: SupervisedStep, first: int, total_steps: int) -> None:
+    def _train(self, stepper: TrainingStep, first: int, total_steps: int) -> None:
         self.console.start(total_steps, first)
         self._window.restart_clock()
         last_checkpoint = time.monotonic()
-        ahead = prefetch(range(first, total_steps), lambda step: stepper.prepare(self.batches.at(step)), depth=3)
+        ahead = prefetch(range(first, total_steps), lambda step: self.procedure.prepare(stepper, step), depth=3)
         try:
             for batch in ahead:
                 result = self._checked_step(stepper, batch)
@@ -201,7 +150,7 @@ class Trainer:
                 self._window.add(result)
                 if done % LOGGED_EVERY == 0 or done == total_steps:
                     self._log_training(stepper, batch, done, total_steps)
-                epoch_ends = done % self.batches.steps_per_epoch == 0
+                epoch_ends = done % self.procedure.steps_per_epoch == 0
                 if epoch_ends or done == total_steps:
                     self._log_validation(stepper, done)
                 if (
@@ -216,18 +165,18 @@ class Trainer:
         finally:
             ahead.close()
 
-    def _checked_step(self, stepper: SupervisedStep, batch: PreparedBatch) -> StepResult:
+    def _checked_step(self, stepper: TrainingStep, batch: Any) -> StepResult:
         try:
             result = stepper(batch)
         except Exception as error:
-            explain_out_of_memory(error, self.model, self.train_set.image_shape, stepper.gradients.micro_batch)
+            explain_out_of_memory(error, self.model, self.procedure.input_shape, stepper.gradients.micro_batch)
             raise
         if not result.is_finite():
             stepper.rewind()
             raise NonFiniteError(self._blame(stepper, batch))
         return result
 
-    def _blame(self, stepper: SupervisedStep, batch: PreparedBatch) -> str:
+    def _blame(self, stepper: TrainingStep, batch: Any) -> str:
         """Replay a step under the hook that finds the first value that is not finite."""
         # Hooks belong to a thread, so the replay runs in this one.
         replay = ParallelGradients(stepper.optimizer.flat, Workers(1), stepper.gradients.micro_batch)
@@ -235,70 +184,57 @@ class Trainer:
         return (
             f"loss or gradients became NaN or infinite in step {batch.step}. "
             f"{found or 'On replay every value was finite: the step was probably disturbed by the hardware.'}\n"
-            f"The last good checkpoint is {self.out / CHECKPOINT}; go on with --resume {self.out}, or start anew "
+            f"The last good checkpoint is {self.folder.checkpoint}; go on with --resume {self.folder}, or start anew "
             "with a lower --learning-rate"
         )
 
     # Measuring
 
-    def _evaluate(self, stepper: SupervisedStep, dataset: Dataset) -> Evaluation:
-        def measure() -> Evaluation:
-            return evaluate(self.model, dataset, self.mean, self.std, self.workers)
-
+    def _evaluate(self, stepper: TrainingStep, split: str) -> Evaluation:
         if stepper.average is None:
-            return measure()
+            return self.procedure.evaluate(split)
         with stepper.average.swapped_in():
-            return measure()
+            return self.procedure.evaluate(split)
 
-    def _log_training(self, stepper: SupervisedStep, batch: PreparedBatch, done: int, total_steps: int) -> None:
+    def _log_training(self, stepper: TrainingStep, batch: Any, done: int, total_steps: int) -> None:
         record = {
             "step": done,
-            "epoch": done / self.batches.steps_per_epoch,
+            "epoch": done / self.procedure.steps_per_epoch,
             **self._window.read(),
             "learning_rate": stepper.learning_rate(batch.step),
         }
         self._window = _Window()
-        self._speed = record["images_per_second"]
+        self._speed = record["examples_per_second"]
         self._log.write(record)
-        left = (total_steps - done) * self.batches.batch_size / max(self._speed, 1e-9)
-        shown = {
-            "loss": f"{record['loss']:.3f}",
-            "accuracy": f"{100 * record['accuracy']:.1f}%",
-            "images/s": f"{self._speed:.0f}",
-        }
-        self.console.step(done, shown, left)
+        left = (total_steps - done) * self.procedure.batch_size / max(self._speed, 1e-9)
+        shown = self.procedure.shown(record)
+        self.console.step(done, {**shown, "examples/s": f"{self._speed:.0f}"}, left)
 
-    def _log_validation(self, stepper: SupervisedStep, done: int) -> None:
-        if self.validation_set is None:
+    def _log_validation(self, stepper: TrainingStep, done: int) -> None:
+        if not self.procedure.validation_size:
             return
-        result = self._evaluate(stepper, self.validation_set)
-        epoch = done / self.batches.steps_per_epoch
+        result = self._evaluate(stepper, "validation")
+        epoch = done / self.procedure.steps_per_epoch
         self._log.write(
             {"step": done, "epoch": epoch, "validation_loss": result.loss, "validation_accuracy": result.accuracy}
         )
         self.console.message(
             f"epoch {epoch:.2f}: validation accuracy {100 * result.accuracy:.2f} %, loss {result.loss:.4f} "
-            f"({len(self.validation_set)} images held out of training)"
+            f"({self.procedure.validation_size} examples held out of training)"
         )
 
-    def _results(self, stepper: SupervisedStep, total_steps: int, test: Evaluation) -> dict[str, Any]:
-        self.test_result = test
+    def _results(self, stepper: TrainingStep, total_steps: int, test: Evaluation) -> dict[str, Any]:
         return {
-            "dataset": self.dataset_kind if self.dataset_kind != "folder" else self.config.dataset,
-            "split": "test",
-            "images": len(self.test_set),
+            **self.procedure.results(),
             "test_accuracy": test.accuracy,
             "test_loss": test.loss,
             "parameters": self.model.count_parameters(),
-            "images_per_second": self._speed,
+            "examples_per_second": self._speed,
             "steps": total_steps,
-            "epochs": total_steps / self.batches.steps_per_epoch,
-            "training_images": len(self.train_set),
-            "validation_images": len(self.validation_set or ()),
+            "epochs": total_steps / self.procedure.steps_per_epoch,
             "threads": self.workers.count,
             "micro_batch": stepper.gradients.micro_batch,
             "settings": dataclasses.asdict(self.config),
-            "model": getattr(self.model, "config", {}),
         }
 
     @property
@@ -309,54 +245,50 @@ class Trainer:
     # The folder
 
     def _write_plan(self, total_steps: int) -> None:
-        plan = {
-            "config": dataclasses.asdict(self.config),
-            "dataset_kind": self.dataset_kind,
-            "total_steps": total_steps,
-            "threads": self.workers.count,
-        }
-        with written_whole(self.out / "config.json") as temporary:
-            temporary.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
+        self.folder.write_plan(
+            {
+                "config": dataclasses.asdict(self.config),
+                "total_steps": total_steps,
+                "threads": self.workers.count,
+            }
+        )
+        self.procedure.write_inputs(self.folder.path)
 
     def _read_plan(self) -> int:
-        plan = json.loads((self.out / "config.json").read_text(encoding="utf-8"))
+        plan = self.folder.read_plan()
         if plan["threads"] != self.workers.count:
             raise ResumeError(
-                f"the run in {self.out} used {plan['threads']} threads, this machine would use {self.workers.count}: "
-                f"sums would round differently; pass --threads {plan['threads']}"
+                f"the run in {self.folder} used {plan['threads']} threads, this machine would use "
+                f"{self.workers.count}: sums would round differently; pass --threads {plan['threads']}"
             )
         return int(plan["total_steps"])
 
-    def metadata(self) -> dict[str, Any]:
-        """What a reader of the weights needs."""
-        return {
-            "classes": list(self.train_set.classes),
-            "mean": list(self.mean),
-            "std": list(self.std),
-            "dataset": self.train_set.name,
-        }
-
-    def _save(self, stepper: SupervisedStep, done: int) -> None:
+    def _save(self, stepper: TrainingStep, done: int) -> None:
         progress = {
             "step": done,
             "seconds": self.seconds,
-            "images_per_second": self._speed,
+            "examples_per_second": self._speed,
             "window": self._window.entries(),
         }
         save_checkpoint(
-            self.out / CHECKPOINT, self.model, stepper.optimizer, stepper.average, progress, self.metadata()
+            self.folder.checkpoint,
+            self.model,
+            stepper.optimizer,
+            stepper.average,
+            progress,
+            self.procedure.metadata(),
         )
 
-    def _restore(self, stepper: SupervisedStep) -> int:
-        path = self.out / CHECKPOINT
+    def _restore(self, stepper: TrainingStep) -> int:
+        path = self.folder.checkpoint
         if not path.exists():
-            self.console.message(f"{self.out} holds a plan but no checkpoint yet: starting from the beginning")
+            self.console.message(f"{self.folder} holds a plan but no checkpoint yet: starting from the beginning")
             return 0
         progress = load_checkpoint(path, self.model, stepper.optimizer, stepper.average)
         self.earlier_seconds = float(progress["seconds"])
-        self._speed = float(progress["images_per_second"])
+        self._speed = float(progress["examples_per_second"])
         self._window = _Window(progress["window"])
-        self.console.message(f"resuming {self.out} after step {progress['step']}")
+        self.console.message(f"resuming {self.folder} after step {progress['step']}")
         return int(progress["step"])
 
     @contextmanager
@@ -383,12 +315,12 @@ class _Window:
 
     Parameters
     ----------
-    earlier : list of (loss, correct, size)
-        Steps of this window that an interrupted run made.
+    earlier : list of dict
+        Values of the steps of this window that an interrupted run made.
     """
 
-    def __init__(self, earlier: Sequence[tuple[float, int, int]] = ()) -> None:
-        self._earlier = [(loss, correct, size) for loss, correct, size in earlier]
+    def __init__(self, earlier: Sequence[dict[str, float]] = ()) -> None:
+        self._earlier = list(earlier)
         self._results: list[StepResult] = []
         self._begun = time.monotonic()
 
@@ -399,25 +331,19 @@ class _Window:
     def add(self, result: StepResult) -> None:
         self._results.append(result)
 
-    def entries(self) -> list[tuple[float, int, int]]:
-        """(loss, correct, size) of each step (waits for the device)."""
-        return self._earlier + [(float(to_host(r.loss)), int(to_host(r.correct)), r.size) for r in self._results]
+    def entries(self) -> list[dict[str, float]]:
+        """The values of each step (waits for the device)."""
+        return self._earlier + [
+            {name: float(to_host(value)) for name, value in result.values.items()} for result in self._results
+        ]
 
     def read(self) -> dict[str, float]:
-        losses, correct, sizes = zip(*self.entries(), strict=True)
+        """The mean of each value over the steps, the last gradient norm, the speed."""
+        entries = self.entries()
+        means = {name: math.fsum(entry[name] for entry in entries) / len(entries) for name in entries[0]}
         timed = sum(result.size for result in self._results)
         return {
-            "loss": math.fsum(losses) / len(losses),
-            "accuracy": sum(correct) / sum(sizes),
+            **means,
             "grad_norm": float(to_host(self._results[-1].grad_norm)),
-            "images_per_second": timed / max(time.monotonic() - self._begun, 1e-9),
+            "examples_per_second": timed / max(time.monotonic() - self._begun, 1e-9),
         }
-
-
-def _with_validation(splits: Splits, config: TrainConfig) -> tuple[Dataset, Dataset | None]:
-    """Training and validation set: the data set's own validation split, or a share of the training set."""
-    if splits.validation is not None:
-        return splits.train, splits.validation
-    if not config.validation:
-        return splits.train, None
-    return hold_out(splits.train, config.validation, seed=config.seed)

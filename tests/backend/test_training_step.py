@@ -18,7 +18,7 @@ from minivit.nn import mask_keys
 from minivit.recipes.config import TrainConfig
 from minivit.recipes.console import Console
 from minivit.recipes.presets import preset_settings
-from minivit.recipes.supervised import SupervisedStep
+from minivit.recipes.supervised import Supervised, SupervisedStep
 from minivit.recipes.trainer import Trainer
 
 SIZE, CLASSES, IMAGES = 8, 5, 12
@@ -161,7 +161,8 @@ def recipe(dataset: Dataset, device: str) -> tuple[list, dict]:
     )  # fmt: skip
     model = mv.models.VisionTransformer(**VIT, drop_path=0.2, seed=config.seed).to(device)
     workers = Workers(1)
-    stepper = SupervisedStep(model, config, 5, dataset.mean, dataset.std, CLASSES, workers)
+    augmentation = mv.augment.TrainAugmentation(dataset.mean, dataset.std, config.seed, padding=2, cutout_size=3)
+    stepper = SupervisedStep(model, config, 5, workers, augmentation, CLASSES)
     batches = Batches(dataset, 4, seed=config.seed)
     left = []
     for step in range(3):
@@ -170,7 +171,7 @@ def recipe(dataset: Dataset, device: str) -> tuple[list, dict]:
         with watched(device):
             result = stepper(prepared)
         assert result.is_finite()
-        left += [result.loss, result.correct, result.grad_norm]
+        left += [*result.values.values(), result.grad_norm]
     return left, model.state_dict()
 
 
@@ -195,7 +196,7 @@ def whole_run(device: str, folder: Path) -> tuple[dict, dict, list[str]]:
     losses = []
     with standin.watch() as seen:
         for resume in (False, True):
-            trainer = Trainer(config, load("digits"), "digits", folder, Console(io.StringIO()))
+            trainer = Trainer(Supervised(config, load("digits"), "digits"), folder, Console(io.StringIO()))
             results = trainer.run(resume)
             losses.append(results["test_loss"])
     assert losses[0] == losses[1]

@@ -44,7 +44,7 @@ def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
 
 
 def untimed(out: Path) -> list[dict]:
-    return [{k: v for k, v in r.items() if k != "images_per_second"} for r in read_metrics(out / "metrics.jsonl")]
+    return [{k: v for k, v in r.items() if k != "examples_per_second"} for r in read_metrics(out / "metrics.jsonl")]
 
 
 def wait_for(path: Path, process: subprocess.Popen, seconds: float = 120.0) -> None:
@@ -68,7 +68,7 @@ def test_the_default_run_falls_back_to_digits_and_writes_everything(offline, tmp
     for field in (
         "test_loss",
         "parameters",
-        "images_per_second",
+        "examples_per_second",
         "wall_seconds",
         "device",
         "seed",

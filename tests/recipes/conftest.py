@@ -11,6 +11,7 @@ from minivit import data
 from minivit.recipes.config import TrainConfig
 from minivit.recipes.console import Console
 from minivit.recipes.presets import preset_settings
+from minivit.recipes.supervised import Supervised
 from minivit.recipes.trainer import Trainer
 
 
@@ -32,6 +33,6 @@ def make_trainer(digits: data.Splits, tmp_path: Path):
     def make(folder: str = "run", console: Console | None = None, **settings) -> Trainer:
         settings = {"dataset": "digits", "epochs": 2, "threads": 1, **settings}
         config = TrainConfig(**settings).filled(preset_settings("digits"))
-        return Trainer(config, digits, "digits", tmp_path / folder, console or Console(io.StringIO()))
+        return Trainer(Supervised(config, digits, "digits"), tmp_path / folder, console or Console(io.StringIO()))
 
     return make

@@ -9,7 +9,8 @@ from minivit.recipes.pictures import draw_run
 def test_a_finished_run_gets_three_pictures(make_trainer) -> None:
     trainer = make_trainer(epochs=1)
     trainer.run()
-    paths = draw_run(trainer.out, trainer.model, trainer.test_set, trainer.test_result, trainer.mean, trainer.std)
+    images = trainer.procedure
+    paths = draw_run(trainer.folder.path, trainer.model, images.test_set, trainer.test_result, images.mean, images.std)
     assert [path.name for path in paths] == ["learning_curve.png", "confusion.png", "attention.png"]
     for path in paths:
         with Image.open(path) as picture:
@@ -23,4 +24,5 @@ def test_without_matplotlib_there_are_no_pictures(make_trainer, monkeypatch: pyt
     monkeypatch.setitem(__import__("sys").modules, missing, None)
     trainer = make_trainer(epochs=1)
     trainer.run()
-    assert draw_run(Path("unused"), trainer.model, trainer.test_set, trainer.test_result, (0.5,), (0.5,)) == []
+    images = trainer.procedure
+    assert draw_run(Path("unused"), trainer.model, images.test_set, trainer.test_result, (0.5,), (0.5,)) == []

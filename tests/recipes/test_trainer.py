@@ -8,9 +8,10 @@ from safetensors.numpy import load_file
 
 from minivit.recipes.console import Console
 from minivit.recipes.metrics import read_metrics
-from minivit.recipes.trainer import Interrupted, NonFiniteError, ResumeError
+from minivit.recipes.run_folder import ResumeError
+from minivit.recipes.trainer import Interrupted, NonFiniteError
 
-TIMING = ("images_per_second",)
+TIMING = ("examples_per_second",)
 
 
 def untimed(path: Path) -> list[dict]:
@@ -23,7 +24,7 @@ def test_a_run_learns_and_says_what_it_did(make_trainer) -> None:
     assert results["test_accuracy"] > 0.6
     assert results["images"] == 60
     assert results["parameters"] == trainer.model.count_parameters()
-    records = read_metrics(trainer.out / "metrics.jsonl")
+    records = read_metrics(trainer.folder.path / "metrics.jsonl")
     first, last = (next(r for r in order if "loss" in r) for order in (records, records[::-1]))
     assert last["loss"] < first["loss"] < np.log(10) + 0.1
     assert sum("validation_accuracy" in record for record in records) == 12
@@ -34,7 +35,7 @@ def test_the_same_seed_gives_the_same_digits(make_trainer, settings: dict) -> No
     runs = [make_trainer(folder, threads=2, **settings) for folder in ("a", "b")]
     for trainer in runs:
         trainer.run()
-    assert untimed(runs[0].out / "metrics.jsonl") == untimed(runs[1].out / "metrics.jsonl")
+    assert untimed(runs[0].folder.path / "metrics.jsonl") == untimed(runs[1].folder.path / "metrics.jsonl")
 
 
 @pytest.mark.parametrize("stop_after", [3, 5, 7])
@@ -54,8 +55,8 @@ def test_an_interrupted_run_goes_on_bit_for_bit(make_trainer, stop_after: int) -
         interrupted.run()
     resumed = make_trainer("interrupted", drop_path=0.2, ema=0.9)
     resumed.run(resume=True)
-    assert untimed(straight.out / "metrics.jsonl") == untimed(resumed.out / "metrics.jsonl")
-    expected, got = (load_file(trainer.out / "checkpoint.safetensors") for trainer in (straight, resumed))
+    assert untimed(straight.folder.path / "metrics.jsonl") == untimed(resumed.folder.path / "metrics.jsonl")
+    expected, got = (load_file(trainer.folder.path / "checkpoint.safetensors") for trainer in (straight, resumed))
     assert expected.keys() == got.keys()
     for name in expected:
         np.testing.assert_array_equal(got[name], expected[name])
@@ -63,14 +64,12 @@ def test_an_interrupted_run_goes_on_bit_for_bit(make_trainer, stop_after: int) -
 
 def test_a_run_without_a_checkpoint_starts_over_by_its_plan(make_trainer) -> None:
     trainer = make_trainer()
-    trainer.out.mkdir(parents=True)
     trainer._write_plan(4)
     assert make_trainer().run(resume=True)["steps"] == 4
 
 
 def test_other_threads_would_round_differently_and_are_refused(make_trainer) -> None:
     trainer = make_trainer()
-    trainer.out.mkdir(parents=True)
     trainer._write_plan(4)
     with pytest.raises(ResumeError, match="--threads 1"):
         make_trainer(threads=2).run(resume=True)
@@ -100,6 +99,6 @@ def test_a_value_that_is_not_finite_stops_the_run_names_the_layer_and_spares_the
     with pytest.raises(NonFiniteError, match=r"step 6.*blocks\.1\.mlp") as caught:
         trainer.run()
     assert "--resume" in str(caught.value)
-    saved = load_file(trainer.out / "checkpoint.safetensors")
+    saved = load_file(trainer.folder.path / "checkpoint.safetensors")
     assert all(np.isfinite(array).all() for array in saved.values())
-    assert json.loads((trainer.out / "config.json").read_text())["total_steps"] == 10
+    assert json.loads((trainer.folder.path / "config.json").read_text())["total_steps"] == 10

@@ -1,0 +1,151 @@
+"""A training procedure: which model learns what from which data. The `Trainer` runs it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+from minivit import augment
+from minivit.backend.cpu.threads import Workers
+from minivit.data import Dataset, Splits, hold_out
+from minivit.models import VisionTransformer, whiten_first_layer
+from minivit.nn import Module
+from minivit.recipes.config import TrainConfig
+from minivit.recipes.evaluation import Evaluation, evaluate
+from minivit.recipes.presets import build_model
+from minivit.recipes.step import TrainingStep
+
+WHITENING_IMAGES = 5000
+
+
+class Procedure(ABC):
+    """What a `Trainer` asks of a training procedure.
+
+    Attributes
+    ----------
+    config : TrainConfig
+        With a preset filled in.
+    model : Module
+        On the device of the run.
+    workers : Workers
+    steps_per_epoch : int
+        Steps in which each labelled training example is seen about once.
+    batch_size : int
+        Examples that a step takes in: what a speed is counted in.
+    step_cost : float
+        A step's work in forwards and backwards of one example.
+    test_size, validation_size : int
+        Examples; 0 where there is no validation set.
+    input_shape : tuple of int or None
+        Of one example, where `minivit.inspect.summarize` can be asked what it takes.
+    """
+
+    config: TrainConfig
+    model: Module
+    workers: Workers
+    steps_per_epoch: int
+    batch_size: int
+    step_cost: float
+    test_size: int
+    validation_size: int
+    input_shape: tuple[int, ...] | None = None
+
+    @abstractmethod
+    def make_step(self, total_steps: int) -> TrainingStep:
+        """A step at the beginning of a run of so many."""
+
+    @abstractmethod
+    def prepare(self, step: TrainingStep, number: int) -> Any:
+        """The batch of a step, on the device and augmented: a function of the number alone, so it can run ahead."""
+
+    @abstractmethod
+    def evaluate(self, split: str) -> Evaluation:
+        """How good the model is on ``"validation"`` or ``"test"``, as it is now."""
+
+    @abstractmethod
+    def metadata(self) -> dict[str, Any]:
+        """JSON-able: what a reader of the weights needs."""
+
+    @abstractmethod
+    def results(self) -> dict[str, Any]:
+        """JSON-able: what a result says of the data and the settings."""
+
+    def shown(self, record: dict[str, float]) -> dict[str, str]:
+        """What the console shows of a line of the log."""
+        return {"loss": f"{record['loss']:.3f}", "accuracy": f"{100 * record['accuracy']:.1f}%"}
+
+    def write_inputs(self, folder: Path) -> None:  # noqa: B027 - most have nothing to write
+        """Write into the run folder what the run was given and a configuration does not say, such as a split."""
+
+
+class ImageProcedure(Procedure):
+    """What procedures that end in a classifier of images share: data, model, evaluation.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        With a preset filled in.
+    splits : Splits
+        Of the data set.
+    dataset_kind : str
+        cifar10, cifar100, digits, shapes or folder.
+    """
+
+    def __init__(self, config: TrainConfig, splits: Splits, dataset_kind: str) -> None:
+        self.config, self.dataset_kind = config, dataset_kind
+        self.train_set, self.validation_set = with_validation(splits, config)
+        self.test_set = splits.test
+        self.mean, self.std = splits.train.mean, splits.train.std
+        self.num_classes = self.train_set.num_classes
+        self.test_size, self.validation_size = len(self.test_set), len(self.validation_set or ())
+        self.input_shape = self.train_set.image_shape
+        self.padding_mode = "zero" if dataset_kind == "digits" else "reflect"
+        self.workers = Workers((config.threads or None) if config.device == "cpu" else 1)
+        self.model = build_model(
+            config.model or "preset",
+            dataset_kind,
+            image_shape=self.train_set.image_shape,
+            num_classes=self.num_classes,
+            seed=config.seed,
+            drop_path=config.drop_path or 0.0,
+        )
+        if config.whitening and isinstance(self.model, VisionTransformer):
+            first = augment.normalize(self.train_set.images[:WHITENING_IMAGES], self.mean, self.std)
+            whiten_first_layer(self.model, first, config.seed)
+        self.model.to(config.device)
+
+    def evaluate(self, split: str) -> Evaluation:
+        """Accuracy, loss and confusion matrix on a split."""
+        dataset = self.test_set if split == "test" else self.validation_set
+        assert dataset is not None
+        return evaluate(self.model, dataset, self.mean, self.std, self.workers)
+
+    def metadata(self) -> dict[str, Any]:
+        """Classes and normalisation."""
+        return {
+            "classes": list(self.train_set.classes),
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "dataset": self.train_set.name,
+        }
+
+    def results(self) -> dict[str, Any]:
+        """Data set, split and sizes."""
+        return {
+            "dataset": self.dataset_kind if self.dataset_kind != "folder" else self.config.dataset,
+            "split": "test",
+            "images": self.test_size,
+            "training_images": len(self.train_set),
+            "validation_images": self.validation_size,
+            "model": getattr(self.model, "config", {}),
+        }
+
+
+def with_validation(splits: Splits, config: TrainConfig) -> tuple[Dataset, Dataset | None]:
+    """Training and validation set: the data set's own validation split, or a share of the training set."""
+    if splits.validation is not None:
+        return splits.train, splits.validation
+    if not config.validation:
+        return splits.train, None
+    return hold_out(splits.train, config.validation, seed=config.seed)

@@ -1,0 +1,127 @@
+"""What the programs in `examples/` that train share: data by name, a run with its result, exit codes."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from minivit import data
+from minivit.recipes.config import TrainConfig
+from minivit.recipes.console import Console
+from minivit.recipes.results import write_result
+from minivit.recipes.run_folder import ResumeError
+from minivit.recipes.trainer import Interrupted, NonFiniteError, Trainer
+
+KINDS = ("cifar10", "cifar100", "digits", "shapes")
+
+
+def load_images(config: TrainConfig, console: Console) -> tuple[str, data.Splits]:
+    """The kind of a configuration's data set and its splits.
+
+    "auto" stands for CIFAR-10, and for the embedded digits where CIFAR-10 is not to be had; it is replaced by what was
+    taken.
+    """
+    if config.dataset != "auto":
+        if config.dataset in KINDS:
+            return config.dataset, data.load(config.dataset, data_dir=config.data_dir, download=config.download)
+        return "folder", data.load(config.dataset, image_size=config.image_size, seed=config.seed)
+    try:
+        splits = data.load("cifar10", data_dir=config.data_dir, download=config.download)
+    except data.DataNotFoundError as error:
+        console.message(
+            f"CIFAR-10 is neither at hand nor to be downloaded ({error}).\n"
+            "Training on the embedded handwritten digits instead."
+        )
+        config.dataset = "digits"
+        return "digits", data.load("digits")
+    config.dataset = "cifar10"
+    return "cifar10", splits
+
+
+def default_folder(config: TrainConfig, kind: str) -> Path:
+    """runs/<data set>-<seed>."""
+    return Path("runs") / f"{kind if kind in KINDS else Path(config.dataset).name}-{config.seed}"
+
+
+def run_to_result(trainer: Trainer, script: str, *, resume: bool) -> dict[str, Any]:
+    """Run a trainer to its end and write ``results.json`` into its folder.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    script : str
+        Path of the program from the root of a checkout, for the command that repeats the run.
+    resume : bool
+        Go on from the folder's checkpoint.
+
+    Returns
+    -------
+    dict
+        What was written.
+    """
+    if not resume and trainer.folder.finished:
+        trainer.console.message(f"{trainer.folder} holds a finished run, which this one replaces")
+        trainer.folder.results.unlink()
+    results = trainer.run(resume=resume)
+    return write_result(
+        trainer.folder.results,
+        results,
+        command=repeatable_command(trainer, script, results["steps"]),
+        seed=trainer.config.seed,
+        wall_seconds=trainer.seconds,
+        device=trainer.config.device,
+    )
+
+
+def repeatable_command(trainer: Trainer, script: str, steps: int) -> str:
+    """The command line that repeats a run to the last digit: with its steps in place of a time budget."""
+    arguments = without_options(sys.argv[1:], "minutes", "epochs", "steps", "resume", "out", "threads")
+    return shlex.join(["python", script, *arguments, "--steps", str(steps), "--threads", str(trainer.workers.count)])
+
+
+def without_options(arguments: list[str], *names: str) -> list[str]:
+    """Command-line arguments without some options and their values, as ``--name value`` or ``--name=value``."""
+    flags = {f"--{name}" for name in names}
+    kept: list[str] = []
+    skip = False
+    for argument in arguments:
+        name, equals, _ = argument.partition("=")
+        if skip:
+            skip = False
+        elif name in flags:
+            skip = not equals
+        else:
+            kept.append(argument)
+    return kept
+
+
+def exit_code(work: Callable[[], None], console: Console, go_on: Callable[[], str]) -> int:
+    """Run a program's work: 0 if it finishes, 130 after Ctrl-C, 1 for anything wrong that a person can mend.
+
+    Parameters
+    ----------
+    work : callable
+    console : Console
+    go_on : callable
+        Arguments of the command line that goes on after Ctrl-C.
+    """
+    try:
+        work()
+    except Interrupted:
+        console.message(f"interrupted; go on with\n  python {shlex.quote(sys.argv[0])} {go_on()}")
+        return 130
+    except (
+        ResumeError,
+        NonFiniteError,
+        data.DataNotFoundError,
+        data.DatasetError,
+        ValueError,
+        OSError,
+        RuntimeError,
+    ) as error:
+        console.message(f"error: {error}")
+        return 1
+    return 0
