@@ -1,10 +1,11 @@
 """Data sets in host memory, their splits, and the batches of a run."""
 
-from minivit.data.batches import Batch, Batches, prefetch
+from minivit.data.batches import Batch, Batches, BatchOrder, prefetch
 from minivit.data.cifar import CIFAR10, CIFAR100, load_cifar
 from minivit.data.dataset import Dataset, DatasetError, Splits, channel_statistics
 from minivit.data.digits import load_digits
 from minivit.data.image_folder import load_image_folder, read_image
+from minivit.data.labels import LabelSplit, refuse_overlap, split_labels
 from minivit.data.locate import DataNotFoundError, search_folders, user_cache
 from minivit.data.registry import EMBEDDED, NAMES, find, load
 from minivit.data.shapes import draw_shapes, load_shapes
@@ -16,10 +17,12 @@ __all__ = [
     "EMBEDDED",
     "NAMES",
     "Batch",
+    "BatchOrder",
     "Batches",
     "DataNotFoundError",
     "Dataset",
     "DatasetError",
+    "LabelSplit",
     "Splits",
     "channel_statistics",
     "draw_shapes",
@@ -32,7 +35,9 @@ __all__ = [
     "load_shapes",
     "prefetch",
     "read_image",
+    "refuse_overlap",
     "search_folders",
+    "split_labels",
     "stratified_split",
     "user_cache",
 ]
