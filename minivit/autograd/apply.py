@@ -48,9 +48,8 @@ def apply(op: type[Op], *inputs: Tensor | None, **attributes: Any) -> Tensor:
     DeviceError
         If operands live on different devices.
     """
-    if STATE.unrolling and not op.primitive:
-        composed: Tensor = output_of(op.forward(tensor_namespace(), *inputs, **attributes))
-        return composed
+    if STATE.unrolling and not op.primitive and (not STATE.unrolled_ops or op.name in STATE.unrolled_ops):
+        return _compose(op, inputs, attributes)
     for hook in STATE.hooks:
         hook.before_forward(op, inputs, attributes)
     arrays = [None if x is None else x.data for x in inputs]
@@ -87,6 +86,19 @@ def apply(op: type[Op], *inputs: Tensor | None, **attributes: Any) -> Tensor:
 def output_of(result: Any) -> Any:
     """The output of an op's forward, without what it saves."""
     return result[0] if isinstance(result, tuple) else result
+
+
+def _compose(op: type[Op], inputs: tuple[Tensor | None, ...], attributes: dict[str, Any]) -> Tensor:
+    """The op's text on Tensors; hooks are told where its inside begins and ends."""
+    hooks = STATE.hooks
+    for hook in hooks:
+        hook.before_composed(op, inputs, attributes)
+    try:
+        composed: Tensor = output_of(op.forward(tensor_namespace(), *inputs, **attributes))
+    finally:
+        for hook in hooks:
+            hook.after_composed(op)
+    return composed
 
 
 def _record(

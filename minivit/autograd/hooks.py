@@ -18,6 +18,8 @@ class Hook:
     """Called around every op of the thread that set it; override what you need.
 
     In a forward the hook sees Tensors, in a backward the node and plain arrays (Tensors under ``create_graph=True``).
+    Around what ops are part of, a module's forward or an op that is composed of primitives, the two calls come in
+    pairs, also when an exception leaves it.
     """
 
     def before_forward(self, op: type[Op], inputs: tuple[Tensor | None, ...], attributes: dict[str, Any]) -> None:
@@ -33,6 +35,18 @@ class Hook:
 
     def after_backward(self, node: Node, input_gradients: tuple[Any, ...]) -> None:
         """After a node's backward has run; one gradient an input, None where none is wanted."""
+
+    def before_module(self, module: Any, inputs: tuple[Any, ...]) -> None:
+        """Before a module's forward runs."""
+
+    def after_module(self, module: Any) -> None:
+        """After a module's forward has run."""
+
+    def before_composed(self, op: type[Op], inputs: tuple[Tensor | None, ...], attributes: dict[str, Any]) -> None:
+        """Before an op is built from primitives, under `unrolled`: what follows is its inside."""
+
+    def after_composed(self, op: type[Op]) -> None:
+        """After an op was built from primitives."""
 
 
 @contextmanager

@@ -21,6 +21,7 @@ PACKAGE_FOLDER = str(Path(__file__).resolve().parent.parent)
 class _ThreadState(threading.local):
     recording: bool = True
     unrolling: bool = False
+    unrolled_ops: frozenset[str] = frozenset()  # empty: all of them
     hooks: tuple[Hook, ...] = ()
     module: Any = None
 
@@ -56,18 +57,23 @@ def is_grad_enabled() -> bool:
 
 
 @contextmanager
-def unrolled() -> Iterator[None]:
+def unrolled(*names: str) -> Iterator[None]:
     """Build composed ops from their primitives instead of running them as one node.
 
     The same forward text then runs on Tensors: the reference that a hand-derived backward is tested against, and the
     zoomed-in view of a drawn graph.
+
+    Parameters
+    ----------
+    *names : str
+        Only the ops of these names; all of them where none is given.
     """
-    before = STATE.unrolling
-    STATE.unrolling = True
+    before = STATE.unrolling, STATE.unrolled_ops
+    STATE.unrolling, STATE.unrolled_ops = True, frozenset(names)
     try:
         yield
     finally:
-        STATE.unrolling = before
+        STATE.unrolling, STATE.unrolled_ops = before
 
 
 def user_line() -> tuple[str, int]:

@@ -29,11 +29,15 @@ class Module:
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Run the forward."""
-        outer = STATE.module
+        outer, hooks = STATE.module, STATE.hooks
+        for hook in hooks:
+            hook.before_module(self, inputs)
         STATE.module = self  # a node remembers the module it was made in, for messages and profiles
         try:
             return self.forward(*inputs, **options)
         finally:
+            for hook in hooks:
+                hook.after_module(self)
             STATE.module = outer
 
     def named_children(self) -> Iterator[tuple[str, Module]]:

@@ -60,12 +60,22 @@ def test_no_grad_as_a_decorator():
     assert is_grad_enabled()
 
 
-@pytest.mark.parametrize("context", [mv.no_grad, mv.enable_grad, mv.unrolled, lambda: hooked(Hook()), kernels_disabled])
+@pytest.mark.parametrize(
+    "context",
+    [
+        mv.no_grad,
+        mv.enable_grad,
+        mv.unrolled,
+        lambda: mv.unrolled("softmax"),
+        lambda: hooked(Hook()),
+        kernels_disabled,
+    ],
+)
 def test_an_exception_restores_everything(context):
     def state():
         from minivit.backend.kernels import _SWITCH
 
-        return STATE.recording, STATE.unrolling, STATE.hooks, _SWITCH.disabled
+        return STATE.recording, STATE.unrolling, STATE.unrolled_ops, STATE.hooks, _SWITCH.disabled
 
     before = state()
     with pytest.raises(KeyError), context(), context():
@@ -106,6 +116,56 @@ def test_unrolled_builds_an_op_from_primitives():
     names = [name for _, when, name in log if when == "before forward"]
     assert names == ["max", "stop_gradient", "subtract", "exp", "sum", "divide"]
     assert np.allclose(y.numpy(), ops.softmax(x).numpy())
+
+
+def names_of(run):
+    log = []
+    with hooked(Recorder(log=log)):
+        run()
+    return [name for _, when, name in log if when == "before forward"]
+
+
+def test_unrolled_builds_only_the_ops_that_are_named():
+    x = leaf([[1.0, 2.0, 0.5]])
+
+    def run():
+        with mv.unrolled("log_softmax"):
+            ops.log_softmax(ops.softmax(x))
+            with mv.unrolled():
+                ops.softmax(x)
+            ops.softmax(x)
+
+    names = names_of(run)
+    assert names[0] == names[-1] == "softmax"
+    assert names.count("softmax") == 2
+    assert "log_softmax" not in names
+    assert names.count("exp") == 2
+
+
+def test_a_hook_is_told_where_the_inside_of_a_composed_op_begins_and_ends():
+    class Inside(Recorder):
+        def before_composed(self, op, inputs, attributes):
+            self.log.append(("", "before composed", op.name, inputs[0].shape, attributes))
+
+        def after_composed(self, op):
+            self.log.append(("", "after composed", op.name))
+
+    hook = Inside()
+    with hooked(hook):
+        ops.softmax(leaf([1.0, 2.0]))
+        with mv.unrolled():
+            ops.softmax(leaf([1.0, 2.0]))
+            with pytest.raises(Exception, match="axis"):
+                ops.softmax(leaf([1.0, 2.0]), axis=7)
+    events = [entry[1:] for entry in hook.log if entry[1].endswith("composed") or entry[2] == "softmax"]
+    assert events == [
+        ("before forward", "softmax"),
+        ("after forward", "softmax"),
+        ("before composed", "softmax", (2,), {"axis": -1}),
+        ("after composed", "softmax"),
+        ("before composed", "softmax", (2,), {"axis": 7}),
+        ("after composed", "softmax"),
+    ]
 
 
 # Hooks

@@ -221,6 +221,37 @@ def test_a_node_remembers_the_module_that_made_it():
     assert (y * 2).node.module is None
 
 
+def test_a_hook_is_told_when_a_forward_begins_and_ends_also_when_it_fails():
+    class Calls(mv.autograd.Hook):
+        def __init__(self):
+            self.log = []
+
+        def before_module(self, module, inputs):
+            self.log.append(("before", type(module).__name__, [x.shape for x in inputs]))
+
+        def after_module(self, module):
+            self.log.append(("after", type(module).__name__))
+
+    class Outer(nn.Module):
+        def __init__(self):
+            self.inner = Leaf()
+
+        def forward(self, x):
+            return self.inner(x)
+
+    calls = Calls()
+    with mv.autograd.hooked(calls):
+        Outer()(mv.tensor(np.ones((4, 2), np.float32)))
+        with pytest.raises(ValueError, match="broadcast"):
+            Outer()(mv.tensor(np.ones(3, np.float32)))
+    Outer()(mv.tensor(np.ones(2, np.float32)))
+    assert calls.log == [
+        event
+        for shape in ((4, 2), (3,))
+        for event in (("before", "Outer", [shape]), ("before", "Leaf", [shape]), ("after", "Leaf"), ("after", "Outer"))
+    ]
+
+
 def test_the_module_is_restored_when_a_forward_fails():
     class Failing(nn.Module):
         def forward(self):
