@@ -58,7 +58,8 @@ class UdaSettings:
     weight: float = 1.0
     """lambda, the weight of the consistency loss."""
     entropy_weight: float = 0.0
-    """Weight of the mean entropy of the originals' predictions, which has no stop: it trains the clean branch."""
+    """Weight of the mean entropy of the originals' predictions, which has no stop: it trains the clean branch. (The
+    official code averages twice and stops with an error there; this is what it means.)"""
     label_smoothing: float = 0.0
     """Share of the supervised target that is spread over all classes; the code has none."""
 
@@ -275,8 +276,7 @@ def part_loss(
     supervised_divisor, consistency_divisor : 0-d array or int, or None without such rows
         Of the *whole* batch: the functions of the same names.
     entropy_divisor : int, optional
-        U of the whole batch. By default the consistency divisor, which is the same unless `settings` average over the
-        confident.
+        U of the whole batch; the consistency divisor is the same, unless `settings` average over the confident.
 
     Returns
     -------
@@ -293,50 +293,56 @@ def part_loss(
     ShapeError, DTypeError
         If shapes do not fit, or labels are not integers.
     ValueError
-        If there is neither a labelled nor an unlabelled row, or an original that the entropy term cannot train.
+        If there is neither a labelled nor an unlabelled row, if the entropy term cannot train the originals' branch,
+        or if its divisor is missing.
     """
-    loss: Tensor | None = None
+    terms: list[Tensor] = []
     sums: dict[str, Array] = {}
 
     if labelled_logits is not None:
         labelled_logits, labels = as_tensor(labelled_logits), as_tensor(labels)
         _check_labelled(labelled_logits, labels)
         losses = supervised_losses(labelled_logits, labels, settings.label_smoothing)  # (b,)
-        loss = _masked_sum(losses, kept, "kept") / _number(supervised_divisor, losses)
-        sums["supervised_loss"] = loss.data
-        sums["correct"] = (labelled_logits.data.argmax(1) == labels.data).sum()
+        supervised = _masked_sum(losses, kept, "kept") / _number(supervised_divisor, losses)
+        terms.append(supervised)
+        sums["supervised_loss"] = supervised.data
         sums["kept"] = kept.sum()
+        sums["correct"] = (labelled_logits.data.argmax(1) == labels.data).sum()
 
     if original_logits is not None:
         original_logits, augmented_logits = as_tensor(original_logits), as_tensor(augmented_logits)
         _check_unlabelled(original_logits, augmented_logits, labelled_logits)
         losses = consistency_losses(original_logits, augmented_logits, settings)  # (u,)
         consistency = _masked_sum(losses, confident, "confident") / _number(consistency_divisor, losses)
-        weighted = settings.weight * consistency
-        loss = weighted if loss is None else loss + weighted
+        terms.append(settings.weight * consistency)
         sums["consistency_loss"] = consistency.data
         if settings.entropy_weight > 0.0:
-            if augmented_logits.requires_grad and not original_logits.requires_grad:
-                raise ValueError(
-                    "part_loss: the entropy term trains the branch of the originals, but original_logits carries no "
-                    "gradient; run it outside no_grad (the divergence stops it itself), or set entropy_weight=0"
-                )
+            _check_entropy(original_logits, augmented_logits, settings, entropy_divisor)
             divisor = consistency_divisor if entropy_divisor is None else entropy_divisor
             entropy = entropies(original_logits).sum() / _number(divisor, losses)
-            loss = loss + settings.entropy_weight * entropy
+            terms.append(settings.entropy_weight * entropy)
             sums["entropy_loss"] = entropy.data
+        sums |= _watched(original_logits.data, augmented_logits.data, confident)
 
-        log_p = stable_log_softmax(backend_of(original_logits.data).F, original_logits.data, -1)  # (u, K)
-        p = array_module(log_p).exp(log_p)
-        sums["original_entropy"] = -(p * log_p).sum()
-        sums["original_confidence"] = p.max(1).sum()
-        sums["confident"] = confident.sum()
-        sums["agreement"] = (original_logits.data.argmax(1) == augmented_logits.data.argmax(1)).sum()
-
-    if loss is None:
+    if not terms:
         raise ValueError("part_loss: a part needs labelled rows or unlabelled rows; got neither")
+    loss = terms[0]
+    for term in terms[1:]:
+        loss = loss + term
     sums["loss"] = loss.data
     return loss, sums
+
+
+def _watched(original: Array, augmented: Array, confident: Array) -> dict[str, Array]:
+    """What is read and not trained on, summed over unlabelled rows; no node of the graph comes of it."""
+    log_p = stable_log_softmax(backend_of(original).F, original, -1)  # (u, K)
+    p = array_module(original).exp(log_p)
+    return {
+        "confident": confident.sum(),
+        "agreement": (original.argmax(1) == augmented.argmax(1)).sum(),
+        "original_entropy": -(p * log_p).sum(),
+        "original_confidence": p.max(1).sum(),
+    }
 
 
 def add_sums(parts: Iterable[dict[str, Array]]) -> dict[str, Array]:
@@ -470,7 +476,7 @@ def uda_loss(
 
 def _masked_sum(losses: Tensor, mask: Array, name: str) -> Tensor:
     if mask is None or mask.shape != losses.shape:
-        raise ShapeError(f"part_loss: {losses.shape[0]} rows need a mask {name} of as many, got {mask!r}")
+        raise ShapeError(f"part_loss: {losses.shape[0]} rows need a mask {name} of as many, got {getattr(mask, 'shape', mask)}")
     # A product, not a selection: a loss that is NaN must show, masked or not.
     return (losses * Tensor(mask.astype(losses.dtype))).sum()
 
@@ -499,3 +505,13 @@ def _check_unlabelled(original: Tensor, augmented: Tensor, labelled: Tensor | No
         raise ShapeError(
             f"uda: labelled and unlabelled logits must have the same classes; got {labelled.shape} and {original.shape}"
         )
+
+
+def _check_entropy(original: Tensor, augmented: Tensor, settings: UdaSettings, divisor: int | None) -> None:
+    if augmented.requires_grad and not original.requires_grad:
+        raise ValueError(
+            "uda: the entropy term trains the branch of the originals, but original_logits carries no gradient; "
+            "compute it outside no_grad (the divergence stops it by itself), or set entropy_weight=0"
+        )
+    if divisor is None and settings.consistency_average == "confident":
+        raise ValueError('part_loss: with consistency_average="confident" the entropy term needs an entropy_divisor')

@@ -1,4 +1,4 @@
-"""The UDA loss, by numbers that can be done by hand."""
+"""The UDA loss: its thresholds, its masks, and a batch by hand that tells every planted mistake from the right loss."""
 
 import dataclasses
 import math
@@ -9,7 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minivit as mv
+from minivit import ops
+from minivit.autograd.errors import DTypeError, ShapeError
+from minivit.recipes import uda
 from minivit.recipes.uda import (
+    TSA_SCHEDULES,
     UdaSettings,
     confident,
     consistency_losses,
@@ -227,3 +231,150 @@ def test_a_nan_shows_even_in_a_row_that_is_masked():
     original = ORIGINAL.copy()
     original[3] = np.nan
     assert np.isnan(uda_loss(LABELLED, LABELS, original, AUGMENTED, **SETTINGS)[0].item())
+
+
+# Mistakes that people make: the batch by hand tells each of them from the right loss
+
+
+def furthest_from_by_hand() -> float:
+    _, parts = by_hand(entropy_weight=0.1)
+    expected = {
+        "supervised_loss": SUPERVISED,
+        "consistency_loss": CONSISTENCY,
+        "entropy_loss": ENTROPY,
+        "loss": SUPERVISED + CONSISTENCY + 0.1 * ENTROPY,
+        "kept_share": 2 / 3,
+        "confident_share": 2 / 4,
+    }
+    return max(abs(parts[name] - value) for name, value in expected.items())
+
+
+def test_the_right_loss_is_right():
+    assert furthest_from_by_hand() < 1e-13
+
+
+KL_OF, CE_OF = ops.kl_divergence, ops.cross_entropy
+
+
+def largest(logits):
+    return ops.softmax(logits).numpy().max(1)
+
+
+MISTAKES = {
+    "multiply by the temperature": (
+        ops,
+        "kl_divergence",
+        lambda temperature, **o: KL_OF(temperature=1 / temperature, **o),
+    ),
+    "forget the temperature": (ops, "kl_divergence", lambda temperature, **o: KL_OF(**o)),
+    "sharpen the prediction": (
+        ops,
+        "kl_divergence",
+        lambda target_logits, pred_logits, temperature, **o: KL_OF(
+            target_logits=target_logits, pred_logits=pred_logits / temperature, **o
+        ),
+    ),
+    "turn the divergence round": (
+        ops,
+        "kl_divergence",
+        lambda target_logits, pred_logits, **o: KL_OF(target_logits=pred_logits, pred_logits=target_logits, **o),
+    ),
+    "take the cross-entropy": (
+        ops,
+        "kl_divergence",
+        lambda target_logits, pred_logits, temperature, **o: CE_OF(
+            pred_logits, ops.softmax(target_logits / temperature), reduction="none"
+        ),
+    ),
+    "sharpen the mask": (uda, "confident", lambda z, beta, tau, of: largest(z / tau) > beta),
+    "mask the confident": (uda, "confident", lambda z, beta, tau, of: largest(z) <= beta),
+    "forget the mask": (uda, "confident", lambda z, beta, tau, of: np.ones(len(z), bool)),
+    "mask by the augmented": (uda, "confident", lambda z, beta, tau, of: largest(AUGMENTED) > beta),
+    "divide by the confident": (uda, "consistency_divisor", lambda sure, settings: int(sure.sum())),
+    "divide by all rows": (uda, "consistency_divisor", lambda sure, settings: 7),
+    "divide by the labelled": (uda, "supervised_divisor", lambda kept, settings: kept.size),
+    "keep the confident": (uda, "tsa_kept", lambda z, y, eta, gate: ops.softmax(z).numpy()[[0, 1, 2], y] > eta),
+    "forget the annealing": (uda, "tsa_kept", lambda z, y, eta, gate: np.ones(len(z), bool)),
+    "anneal by the largest": (uda, "tsa_kept", lambda z, y, eta, gate: largest(z) <= eta),
+    "anneal by progress alone": (uda, "tsa_threshold", lambda schedule, progress, num_classes: progress),
+    "maximise the entropy": (uda, "entropies", lambda z: (ops.softmax(z) * ops.log_softmax(z)).sum(-1)),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_planted_mistake_is_found(mistake, monkeypatch):
+    module, name, wrong = MISTAKES[mistake]
+    monkeypatch.setattr(module, name, wrong)
+    assert furthest_from_by_hand() > 0.01
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "complaint"),
+    [
+        ("tsa", "cosine", "tsa must be one of none, linear, log, exp; got 'cosine'"),
+        ("tsa", "linear_schedule", "tsa must be one of"),
+        ("temperature", 0.0, "temperature must be positive, got 0.0; 1 is no sharpening"),
+        ("temperature", -1.0, "temperature must be positive"),
+        ("temperature", math.inf, "temperature must be positive"),
+        ("temperature", math.nan, "temperature must be positive"),
+        ("confidence", 1.5, "confidence is a probability, at most 1"),
+        ("confidence", math.nan, "confidence is a probability"),
+        ("weight", -0.5, "weight must be 0 or more, got -0.5"),
+        ("weight", math.nan, "weight must be 0 or more"),
+        ("entropy_weight", -1.0, "entropy_weight must be 0 or more"),
+        ("label_smoothing", 1.5, r"label_smoothing must lie in \[0, 1\], got 1.5"),
+        ("tsa_gate", "correct", "tsa_gate must be one of label, max"),
+        ("supervised_average", "mean", "supervised_average must be one of kept, batch"),
+        ("consistency_average", "mask", "consistency_average must be one of batch, confident"),
+        ("confidence_of", "sharp", "confidence_of must be one of plain, sharpened"),
+        ("temperature_of", "both", "temperature_of must be one of original, augmented"),
+    ],
+)
+def test_a_bad_setting_is_refused(setting, value, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        UdaSettings(**{setting: value})
+    with pytest.raises(ValueError, match=complaint):
+        by_hand(**{setting: value})
+
+
+@pytest.mark.parametrize("progress", [-0.01, 1.01, 7, math.nan])
+@pytest.mark.parametrize("tsa", TSA_SCHEDULES)
+def test_progress_runs_from_0_to_1(tsa, progress):
+    with pytest.raises(ValueError, match="progress is the step divided by the number of steps"):
+        by_hand(tsa=tsa, progress=progress)
+
+
+def test_a_schedule_needs_a_name_and_two_classes():
+    with pytest.raises(ValueError, match="tsa must be one of none, linear, log, exp; got 'cos'"):
+        tsa_threshold("cos", 0.5, 10)
+    with pytest.raises(ValueError, match="two classes or more, got 1"):
+        tsa_threshold("linear", 0.5, 1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "complaint"),
+    [
+        ({0: LABELLED[0]}, ShapeError, r"labelled_logits must be \(B, K\)"),
+        ({0: LABELLED[:0], 1: LABELS[:0]}, ShapeError, "an example at least"),
+        ({1: LABELS[:2]}, ShapeError, r"labelled_logits \(3, 2\) need labels \(3,\), got \(2,\)"),
+        ({1: np.eye(2)[LABELS]}, DTypeError, "labels must be integers, the classes of the examples; got float64"),
+        ({1: np.array([0, 1, 2])}, ValueError, r"labels must lie in 0\.\.1"),
+        ({1: np.array([0, 1, -1])}, ValueError, r"labels must lie in 0\.\.1"),
+        ({2: ORIGINAL[:3]}, ShapeError, r"row by row of the same images.*got \(3, 2\) and \(4, 2\)"),
+        ({2: ORIGINAL[:0], 3: AUGMENTED[:0]}, ShapeError, "an image at least"),
+        ({2: ORIGINAL[0], 3: AUGMENTED[0]}, ShapeError, r"must both be \(U, K\)"),
+        ({2: np.zeros((4, 3)), 3: np.zeros((4, 3))}, ShapeError, r"the same classes; got \(3, 2\) and \(4, 3\)"),
+    ],
+)
+def test_batches_that_do_not_fit_are_refused(changed, error, complaint):
+    arguments = [changed.get(i, x) for i, x in enumerate((LABELLED, LABELS, ORIGINAL, AUGMENTED))]
+    with pytest.raises(error, match=complaint):
+        uda_loss(*arguments, **SETTINGS)
+
+
+def test_a_misspelt_deviation_is_refused():
+    with pytest.raises(TypeError, match="tsa_gates"):
+        by_hand(tsa_gates="max")
