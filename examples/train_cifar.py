@@ -29,7 +29,7 @@ from minivit.recipes.config import TrainConfig  # noqa: E402
 from minivit.recipes.console import Console  # noqa: E402
 from minivit.recipes.pictures import draw_run  # noqa: E402
 from minivit.recipes.presets import preset_settings  # noqa: E402
-from minivit.recipes.program import default_folder, exit_code, load_images, run_to_result  # noqa: E402
+from minivit.recipes.program import default_folder, exit_code, load_images, repeatable_command, run_to_result  # noqa: E402
 from minivit.recipes.run_folder import RunFolder  # noqa: E402
 from minivit.recipes.supervised import Supervised  # noqa: E402
 from minivit.recipes.trainer import Trainer  # noqa: E402
@@ -57,13 +57,18 @@ def main(options: Options) -> int:
         backend_for_device(options.device)
         trainer = resumed(options, console) if options.resume else started(options, console)
         folder = trainer.folder.path
-        results = run_to_result(trainer, "examples/train_cifar.py", resume=options.resume is not None)
+        images = trainer.procedure
+
+        def command(steps: int) -> str:
+            preset = preset_settings(images.dataset_kind)
+            return repeatable_command("examples/train_cifar.py", trainer.config, preset, steps, trainer.workers.count)
+
+        results = run_to_result(trainer, command, resume=options.resume is not None)
         console.message(
             f"test accuracy {100 * results['test_accuracy']:.2f} % on {results['images']} images, loss "
             f"{results['test_loss']:.4f}; {results['parameters']:,} parameters; everything is in {folder}"
         )
         if options.pictures:
-            images = trainer.procedure
             for path in draw_run(folder, images.model, images.test_set, trainer.test_result, images.mean, images.std):
                 console.message(f"picture: {path}")
 

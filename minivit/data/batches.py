@@ -43,23 +43,86 @@ class Batch:
         return len(self.index)
 
 
-class Batches:
-    """The batches of a run, as a function of the step.
+class BatchOrder:
+    """Which examples a step takes, as a function of the step.
 
     There is no position to save beyond the number of the next step: the order of epoch e is drawn by a generator of its
-    own, keyed by the seed and e.
+    own, keyed by the seed, the stream and e.
+
+    Parameters
+    ----------
+    examples : int
+    batch_size : int
+    seed : int
+        Of the shuffles.
+    stream : str
+        What the order is of: two orders of one run need two names.
+    shuffle : bool
+        Whether each epoch has an order of its own; otherwise it is the examples' own.
+    drop_last : bool
+        Whether the examples left over when the batches are full are left out (in a shuffled epoch, others each time);
+        otherwise they make a smaller last batch.
+
+    Raises
+    ------
+    ValueError
+        If there is no example, or no full batch where only full ones are wanted.
+    """
+
+    def __init__(
+        self,
+        examples: int,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        stream: str = "shuffle",
+        shuffle: bool = True,
+        drop_last: bool = True,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"expected a batch size of at least 1, got {batch_size}")
+        self.steps_per_epoch = examples // batch_size if drop_last else -(-examples // batch_size)
+        if self.steps_per_epoch == 0:
+            raise ValueError(
+                f"{examples} examples give no batch of {batch_size}; use a batch size of at most {examples}"
+                if examples
+                else "there is no example to make a batch of"
+            )
+        self.examples, self.batch_size, self.seed, self.stream, self.shuffle = (
+            examples,
+            batch_size,
+            seed,
+            stream,
+            shuffle,
+        )
+        self._latest: tuple[int, Indices] = (-1, np.zeros(0, np.int64))
+
+    def _order(self, epoch: int) -> Indices:
+        if not self.shuffle:
+            return np.arange(self.examples)
+        latest, order = self._latest
+        if latest != epoch:
+            order = generator(self.seed, self.stream, epoch).permutation(self.examples)
+            self._latest = epoch, order  # one assignment: threads may at worst draw the same order twice
+        return order
+
+    def at(self, step: int) -> tuple[Indices, int]:
+        """The examples of a step, counted from 0 through all epochs, and the epochs completed before it."""
+        if step < 0:
+            raise ValueError(f"expected a step of at least 0, got {step}")
+        epoch, position = divmod(step, self.steps_per_epoch)
+        start = position * self.batch_size
+        return self._order(epoch)[start : start + self.batch_size], epoch
+
+
+class Batches:
+    """The batches of a run, as a function of the step.
 
     Parameters
     ----------
     dataset : Dataset
-    batch_size : int
-    seed : int
-        Of the shuffles.
-    shuffle : bool
-        Whether each epoch has an order of its own; otherwise it is the dataset's.
-    drop_last : bool
-        Whether the images left over when the batches are full are left out (in a shuffled epoch, others each time);
-        otherwise they make a smaller last batch.
+    batch_size, seed, shuffle, drop_last
+        As for `BatchOrder`.
 
     Raises
     ------
@@ -70,34 +133,15 @@ class Batches:
     def __init__(
         self, dataset: Dataset, batch_size: int, *, seed: int = 0, shuffle: bool = True, drop_last: bool = True
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"expected a batch size of at least 1, got {batch_size}")
-        self.steps_per_epoch = len(dataset) // batch_size if drop_last else -(-len(dataset) // batch_size)
-        if self.steps_per_epoch == 0:
-            raise ValueError(
-                f"{dataset!r} gives no batch of {batch_size}; use a batch size of at most {len(dataset)}"
-                if len(dataset)
-                else f"{dataset!r} holds no image"
-            )
-        self.dataset, self.batch_size, self.seed, self.shuffle = dataset, batch_size, seed, shuffle
-        self._latest: tuple[int, Indices] = (-1, np.zeros(0, np.int64))
-
-    def _order(self, epoch: int) -> Indices:
-        if not self.shuffle:
-            return np.arange(len(self.dataset))
-        latest, order = self._latest
-        if latest != epoch:
-            order = generator(self.seed, "shuffle", epoch).permutation(len(self.dataset))
-            self._latest = epoch, order  # one assignment: threads may at worst draw the same order twice
-        return order
+        try:
+            self.order = BatchOrder(len(dataset), batch_size, seed=seed, shuffle=shuffle, drop_last=drop_last)
+        except ValueError as error:
+            raise ValueError(f"{dataset!r}: {error}") from None
+        self.dataset, self.batch_size, self.steps_per_epoch = dataset, batch_size, self.order.steps_per_epoch
 
     def at(self, step: int) -> Batch:
         """The batch of a step, counted from 0 through all epochs."""
-        if step < 0:
-            raise ValueError(f"expected a step of at least 0, got {step}")
-        epoch, position = divmod(step, self.steps_per_epoch)
-        start = position * self.batch_size
-        index = self._order(epoch)[start : start + self.batch_size]
+        index, epoch = self.order.at(step)
         return Batch(self.dataset.images[index], self.dataset.labels[index], index, step, epoch)
 
     def epoch(self, epoch: int = 0) -> Iterator[Batch]:

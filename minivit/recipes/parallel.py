@@ -78,11 +78,37 @@ class ParallelGradients:
                     collected.append(value)
             return collected
 
+        results = self._spread(work)
+        return [value for collected in results for value in collected]
+
+    def run_whole(self, loss_of: Callable[[], tuple[Tensor, Result]]) -> Result:
+        """Forward and backward of a batch in one piece, in one thread: for a loss that does not fall into parts.
+
+        Parameters
+        ----------
+        loss_of : callable
+            () -> (loss, anything).
+        """
+
+        def work(worker: int) -> list[Result]:
+            buffer = self.buffers[worker]
+            buffer.clear()
+            if worker:
+                return []
+            with np.errstate(all="ignore"):
+                loss, value = loss_of()
+                backward(loss, deliver=buffer.deliver)
+            return [value]
+
+        results: list[list[Result]] = self._spread(work)
+        return results[0][0]
+
+    def _spread(self, work: Callable[[int], list[Any]]) -> list[list[Any]]:
         for segment in self.flat.segments:
             segment.parameter.grad = None
         results = self.workers.run(work)
         combine(self.flat, self.buffers)
-        return [value for collected in results for value in collected]
+        return results
 
 
 def evaluate_parts(workers: Workers, function: Callable[[slice], Result], size: int, part: int) -> list[Result]:

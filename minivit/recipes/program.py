@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +47,14 @@ def default_folder(config: TrainConfig, kind: str) -> Path:
     return Path("runs") / f"{kind if kind in KINDS else Path(config.dataset).name}-{config.seed}"
 
 
-def run_to_result(trainer: Trainer, script: str, *, resume: bool) -> dict[str, Any]:
+def run_to_result(trainer: Trainer, command: Callable[[int], str], *, resume: bool) -> dict[str, Any]:
     """Run a trainer to its end and write ``results.json`` into its folder.
 
     Parameters
     ----------
     trainer : Trainer
-    script : str
-        Path of the program from the root of a checkout, for the command that repeats the run.
+    command : callable
+        Number of steps -> the command line that repeats the run.
     resume : bool
         Go on from the folder's checkpoint.
 
@@ -69,33 +70,45 @@ def run_to_result(trainer: Trainer, script: str, *, resume: bool) -> dict[str, A
     return write_result(
         trainer.folder.results,
         results,
-        command=repeatable_command(trainer, script, results["steps"]),
+        command=command(results["steps"]),
         seed=trainer.config.seed,
         wall_seconds=trainer.seconds,
         device=trainer.config.device,
     )
 
 
-def repeatable_command(trainer: Trainer, script: str, steps: int) -> str:
-    """The command line that repeats a run to the last digit: with its steps in place of a time budget."""
-    arguments = without_options(sys.argv[1:], "minutes", "epochs", "steps", "resume", "out", "threads")
-    return shlex.join(["python", script, *arguments, "--steps", str(steps), "--threads", str(trainer.workers.count)])
+def repeatable_command(script: str, config: TrainConfig, preset: dict[str, Any], steps: int, threads: int) -> str:
+    """The command line that repeats a run to the last digit: what its settings add to the preset, and its length.
+
+    Parameters
+    ----------
+    script : str
+        Path of the program from the root of a checkout.
+    config : TrainConfig
+        With the preset filled in.
+    preset : dict
+    steps, threads : int
+        Of the run, whatever its budget was.
+    """
+    usual = type(config)(device=config.device, steps=steps).filled(preset)
+    arguments = ["--dataset", config.dataset]
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if field.name in _GIVEN_OTHERWISE or value == getattr(usual, field.name) or value is None:
+            continue
+        flag = field.name.replace("_", "-")
+        arguments += (
+            [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+        )
+    if config.device != "cpu":
+        arguments += ["--device", config.device]
+    return shlex.join(["python", script, *arguments, "--steps", str(steps), "--threads", str(threads)])
 
 
-def without_options(arguments: list[str], *names: str) -> list[str]:
-    """Command-line arguments without some options and their values, as ``--name value`` or ``--name=value``."""
-    flags = {f"--{name}" for name in names}
-    kept: list[str] = []
-    skip = False
-    for argument in arguments:
-        name, equals, _ = argument.partition("=")
-        if skip:
-            skip = False
-        elif name in flags:
-            skip = not equals
-        else:
-            kept.append(argument)
-    return kept
+# Settings that a command says in its own way, or that do not change what is computed.
+_GIVEN_OTHERWISE = {
+    "dataset", "epochs", "minutes", "steps", "threads", "device", "data_dir", "download", "checkpoint_minutes",
+}  # fmt: skip
 
 
 def exit_code(work: Callable[[], None], console: Console, go_on: Callable[[], str]) -> int:

@@ -110,9 +110,9 @@ def make_optimizer(model: Module, config: TrainConfig) -> Optimizer:
 
 
 def summed(parts: list[dict[str, Array]]) -> dict[str, Array]:
-    """The sums of values that add up over the parts of a batch, by name."""
-    total = dict(parts[0])
-    for part in parts[1:]:
+    """The sums of values that add up over the parts of a batch, by name; a part may lack some."""
+    total: dict[str, Array] = {}
+    for part in parts:
         for name, value in part.items():
-            total[name] = total[name] + value
+            total[name] = total[name] + value if name in total else value
     return total

@@ -59,9 +59,9 @@ def test_left_over_images_are_dropped_or_make_a_small_batch():
 def test_impossible_batches_are_refused():
     with pytest.raises(ValueError, match="at least 1, got 0"):
         Batches(make_dataset(), 0)
-    with pytest.raises(ValueError, match="gives no batch of 11; use a batch size of at most 10"):
+    with pytest.raises(ValueError, match="10 examples give no batch of 11; use a batch size of at most 10"):
         Batches(make_dataset(), 11)
-    with pytest.raises(ValueError, match="holds no image"):
+    with pytest.raises(ValueError, match="no example"):
         Batches(make_dataset(0), 1, drop_last=False)
     with pytest.raises(ValueError, match="at least 0, got -1"):
         Batches(make_dataset(), 2).at(-1)
