@@ -6,5 +6,17 @@ from minivit.augment.flip import random_flip
 from minivit.augment.mixup import mixup, one_hot
 from minivit.augment.normalize import normalize
 from minivit.augment.pipeline import TrainAugmentation
+from minivit.augment.randaugment import OPERATIONS, RandAugment, randaugment
 
-__all__ = ["TrainAugmentation", "cutout", "mixup", "normalize", "one_hot", "random_crop", "random_flip"]
+__all__ = [
+    "OPERATIONS",
+    "RandAugment",
+    "TrainAugmentation",
+    "cutout",
+    "mixup",
+    "normalize",
+    "one_hot",
+    "randaugment",
+    "random_crop",
+    "random_flip",
+]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from minivit.augment.checks import check_images
 from minivit.augment.crop import crop_windows
@@ -10,6 +13,7 @@ from minivit.augment.cutout import cutout
 from minivit.augment.flip import flip_choice
 from minivit.augment.gather import gather
 from minivit.augment.normalize import normalize
+from minivit.augment.randaugment import RandAugment
 from minivit.backend import Array, array_module
 
 
@@ -18,7 +22,8 @@ class TrainAugmentation:
     """Crop, flip, normalise, cut out: bytes in, a model's input out.
 
     The same as `random_crop`, `random_flip`, `normalize` and `cutout` (which blanks to the training mean, now 0) one
-    after the other, with the same random numbers.
+    after the other, with the same random numbers; and a `randaugment` policy before the first or after the second of
+    them, wherever its style has it.
 
     Attributes
     ----------
@@ -33,6 +38,9 @@ class TrainAugmentation:
         Whether half of the images are mirrored. Not for digits or text.
     cutout_size : int
         Side of the blanked square in pixels. 0 blanks none.
+    policy : RandAugment, optional
+        Made by `randaugment`. Pixels that it marks as blank move along with the crop and are 0, the training mean, in
+        the end.
     """
 
     mean: tuple[float, ...]
@@ -42,6 +50,7 @@ class TrainAugmentation:
     padding_mode: str = "reflect"
     flip: bool = True
     cutout_size: int = 0
+    policy: RandAugment | None = None
 
     def __call__(self, images: Array, step: int, image_index: Array) -> Array:
         """Augment a batch, or any part of it.
@@ -58,12 +67,27 @@ class TrainAugmentation:
         -------
         array (B, C, H, W) of float32
         """
-        xp = array_module(images)
         check_images(images, image_index)
-        key = {"seed": self.seed, "step": step, "image_index": image_index}
+        policy, blank = self.policy, None
+        if policy is not None and not policy.crop_first:
+            images, blank = policy(images, step, image_index)
+        images, blank = self._cropped(images, blank, step, image_index)
+        if policy is not None and policy.crop_first:
+            images, blank = policy(images, step, image_index)
+        images = normalize(images, self.mean, self.std)
+        if blank is not None:
+            images = array_module(images).where(blank, np.float32(0), images)
+        if self.cutout_size:
+            images = cutout(images, self.cutout_size, seed=self.seed, step=step, image_index=image_index)
+        return images
+
+    def _cropped(self, images: Array, blank: Array | None, step: int, image_index: Array) -> tuple[Array, Array | None]:
+        """Images, and where they are blank, cropped and flipped alike."""
+        xp = array_module(images)
+        key: dict[str, Any] = {"seed": self.seed, "step": step, "image_index": image_index}
         rows, columns = crop_windows(xp, images.shape, self.padding, mode=self.padding_mode, **key)
         if self.flip:
             columns = xp.where(flip_choice(xp, **key)[:, None], columns[:, ::-1], columns)
-        images = gather(images, rows, columns, xp, None if self.padding_mode == "reflect" else 0)
-        images = normalize(images, self.mean, self.std)
-        return cutout(images, self.cutout_size, **key) if self.cutout_size else images
+        fill = None if self.padding_mode == "reflect" else 0
+        moved = gather(images, rows, columns, xp, fill)
+        return moved, None if blank is None else gather(blank, rows, columns, xp, fill)

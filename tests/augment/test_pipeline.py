@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minivit.augment import TrainAugmentation, cutout, normalize, random_crop, random_flip
+from minivit.augment import TrainAugmentation, cutout, normalize, randaugment, random_crop, random_flip
 
 MEAN, STD = (0.5, 0.25, 0.1), (0.2, 0.3, 0.4)
 
@@ -46,3 +46,20 @@ def test_nothing_to_do_is_normalize():
     images, index = make()
     plain = TrainAugmentation(MEAN, STD, 0, padding=0, flip=False)
     np.testing.assert_array_equal(plain(images, 0, index), normalize(images, MEAN, STD))
+
+
+@pytest.mark.parametrize("mode", ["reflect", "zero"])
+def test_uda_comes_first_and_what_it_blanks_is_the_mean_in_the_end(mode):
+    images, index = make(100)
+    policy = randaugment("uda", seed=8, image_size=8)
+    augment = TrainAugmentation(MEAN, STD, 5, padding=2, padding_mode=mode, policy=policy)
+    key = {"seed": 5, "step": 9, "image_index": index}
+    expected, blank = policy(images, 9, index)
+    expected = normalize(random_flip(random_crop(expected, 2, mode=mode, **key), **key), MEAN, STD)
+    blank = random_flip(random_crop(blank, 2, mode=mode, **key), **key)
+    assert 0.05 < blank.mean() < 0.95
+    augmented = augment(images, 9, index)
+    assert augmented.dtype == np.float32
+    np.testing.assert_array_equal(augmented, np.where(blank, 0, expected))
+    parts = [augment(images[s], 9, index[s]) for s in (np.s_[:31], np.s_[31:])]
+    np.testing.assert_array_equal(np.concatenate(parts), augmented)
