@@ -476,7 +476,8 @@ def uda_loss(
 
 def _masked_sum(losses: Tensor, mask: Array, name: str) -> Tensor:
     if mask is None or mask.shape != losses.shape:
-        raise ShapeError(f"part_loss: {losses.shape[0]} rows need a mask {name} of as many, got {getattr(mask, 'shape', mask)}")
+        came = None if mask is None else mask.shape
+        raise ShapeError(f"part_loss: {losses.shape[0]} rows need a mask {name} of as many, got {came}")
     # A product, not a selection: a loss that is NaN must show, masked or not.
     return (losses * Tensor(mask.astype(losses.dtype))).sum()
 
