@@ -64,12 +64,15 @@ def main(options: Options) -> int:
             return repeatable_command("examples/train_cifar.py", trainer.config, preset, steps, trainer.workers.count)
 
         results = run_to_result(trainer, command, resume=options.resume is not None)
+        split = trainer.split
         console.message(
-            f"test accuracy {100 * results['test_accuracy']:.2f} % on {results['images']} images, loss "
-            f"{results['test_loss']:.4f}; {results['parameters']:,} parameters; everything is in {folder}"
+            f"{split} accuracy {100 * results[f'{split}_accuracy']:.2f} % on {results['images']} images, loss "
+            f"{results[f'{split}_loss']:.4f}; {results['parameters']:,} parameters; everything is in {folder}"
         )
         if options.pictures:
-            for path in draw_run(folder, images.model, images.test_set, trainer.test_result, images.mean, images.std):
+            for path in draw_run(
+                folder, images.model, images.dataset(trainer.split), trainer.final_result, images.mean, images.std
+            ):
                 console.message(f"picture: {path}")
 
     return exit_code(work, console, lambda: f"--resume {shlex.quote(str(folder))}")

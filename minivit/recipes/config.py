@@ -68,6 +68,8 @@ class TrainConfig:
     """Start the first layer from the principal components of training patches."""
     validation: float | None = None
     """Share of the training set that is held out to watch the run (a data set's own validation split is used first)."""
+    test: bool = True
+    """Evaluate the test set once, at the end. Without it the run ends on the held-out images: for choosing settings."""
     device: str = "cpu"
     """cpu, cuda, cuda:1, ..."""
     threads: int = 0

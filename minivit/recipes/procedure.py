@@ -117,9 +117,13 @@ class ImageProcedure(Procedure):
 
     def evaluate(self, split: str) -> Evaluation:
         """Accuracy, loss and confusion matrix on a split."""
+        return evaluate(self.model, self.dataset(split), self.mean, self.std, self.workers)
+
+    def dataset(self, split: str) -> Dataset:
+        """The images of ``"validation"`` or ``"test"``."""
         dataset = self.test_set if split == "test" else self.validation_set
         assert dataset is not None
-        return evaluate(self.model, dataset, self.mean, self.std, self.workers)
+        return dataset
 
     def metadata(self) -> dict[str, Any]:
         """Classes and normalisation."""
@@ -131,11 +135,9 @@ class ImageProcedure(Procedure):
         }
 
     def results(self) -> dict[str, Any]:
-        """Data set, split and sizes."""
+        """Data set and sizes."""
         return {
             "dataset": self.dataset_kind if self.dataset_kind != "folder" else self.config.dataset,
-            "split": "test",
-            "images": self.test_size,
             "training_images": len(self.train_set),
             "validation_images": self.validation_size,
             "model": getattr(self.model, "config", {}),

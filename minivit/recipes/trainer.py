@@ -59,6 +59,9 @@ class Trainer:
         self.config, self.model, self.workers = procedure.config, procedure.model, procedure.workers
         self.started = time.monotonic() if started is None else started
         self.earlier_seconds = 0.0
+        self.split = "test" if self.config.test else "validation"
+        if not self.config.test and not procedure.validation_size:
+            raise ValueError("without a test there has to be a validation set: give --validation a share to hold out")
         self._stop = threading.Event()
         self._speed = 0.0
         self._window = _Window()
@@ -101,7 +104,9 @@ class Trainer:
     # The run
 
     def run(self, resume: bool = False) -> dict[str, Any]:
-        """Train, then evaluate the test set once; afterwards the model has the weights that were tested.
+        """Train, then evaluate the test set once, or the held-out examples where the configuration says so.
+
+        Afterwards the model has the weights that were evaluated.
 
         Parameters
         ----------
@@ -132,11 +137,11 @@ class Trainer:
                 self._save(stepper, total_steps)
                 if stepper.average is not None:
                     stepper.average.replace_weights()
-                self.test_result = self.procedure.evaluate("test")
+                self.final_result = self.procedure.evaluate(self.split)
             finally:
                 self._log.close()
                 self.console.finish()
-        return self._results(stepper, total_steps, self.test_result)
+        return self._results(stepper, total_steps, self.final_result)
 
     def _train(self, stepper: TrainingStep, first: int, total_steps: int) -> None:
         self.console.start(total_steps, first)
@@ -223,11 +228,13 @@ class Trainer:
             f"({self.procedure.validation_size} examples held out of training)"
         )
 
-    def _results(self, stepper: TrainingStep, total_steps: int, test: Evaluation) -> dict[str, Any]:
+    def _results(self, stepper: TrainingStep, total_steps: int, final: Evaluation) -> dict[str, Any]:
         return {
             **self.procedure.results(),
-            "test_accuracy": test.accuracy,
-            "test_loss": test.loss,
+            "split": self.split,
+            "images": len(final.predictions),
+            f"{self.split}_accuracy": final.accuracy,
+            f"{self.split}_loss": final.loss,
             "parameters": self.model.count_parameters(),
             "examples_per_second": self._speed,
             "steps": total_steps,

@@ -10,7 +10,7 @@ def test_a_finished_run_gets_three_pictures(make_trainer) -> None:
     trainer = make_trainer(epochs=1)
     trainer.run()
     images = trainer.procedure
-    paths = draw_run(trainer.folder.path, trainer.model, images.test_set, trainer.test_result, images.mean, images.std)
+    paths = draw_run(trainer.folder.path, trainer.model, images.test_set, trainer.final_result, images.mean, images.std)
     assert [path.name for path in paths] == ["learning_curve.png", "confusion.png", "attention.png"]
     for path in paths:
         with Image.open(path) as picture:
@@ -25,4 +25,4 @@ def test_without_matplotlib_there_are_no_pictures(make_trainer, monkeypatch: pyt
     trainer = make_trainer(epochs=1)
     trainer.run()
     images = trainer.procedure
-    assert draw_run(Path("unused"), trainer.model, images.test_set, trainer.test_result, (0.5,), (0.5,)) == []
+    assert draw_run(Path("unused"), trainer.model, images.test_set, trainer.final_result, (0.5,), (0.5,)) == []
