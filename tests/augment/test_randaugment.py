@@ -81,7 +81,7 @@ def test_uda_is_its_operations_on_pictures_with_an_alpha_channel(gray):
     assert blank.shape == (400, 1, 32, 32)
     pictures = [Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).convert("RGBA") for image in images]
     for slot in range(3):
-        for number, (which, level, applied, sign, row, column, *_) in enumerate(draws(policy, 7, index, slot)):
+        for number, (which, level, applied, sign, _, _, row, column) in enumerate(draws(policy, 7, index, slot)):
             if applied < 0.5:
                 name = UDA_OPERATIONS[int(15 * which)]
                 place = int(32 * row), int(32 * column)

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
+
+from minivit.augment.randaugment.squares import centered_square, filled_square
+from minivit.backend import Array
 
 REFERENCE_SIDE = 32
 """Side of the images for which UDA and FixMatch state their pixels."""
@@ -38,6 +42,8 @@ class Dialect:
         Side of the square that every image loses at the end; 0 for none.
     cut_color : tuple of 3 ints
         What a cutout leaves.
+    square : callable
+        (words (B, 2), size, height, width) -> array (B, 1, height, width) of bool: what that cutout leaves out.
     crop_first : bool
         Whether the images come cropped and flipped.
     """
@@ -50,7 +56,16 @@ class Dialect:
     interpolated: bool = False
     cutout: int = 0
     cut_color: tuple[int, int, int] = (0, 0, 0)
+    square: Callable[[Array, int, int, int], Array] = centered_square
     crop_first: bool = True
+
+    def __post_init__(self) -> None:
+        if self.num_ops < 1:
+            raise ValueError(f"expected at least 1 operation for each image, got num_ops={self.num_ops}")
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"expected a probability from 0 to 1, got {self.probability}")
+        if self.cutout < 0:
+            raise ValueError(f"expected a cutout of at least 0 pixels, got {self.cutout}")
 
 
 def _signed(levels: Sequence[float], value: Callable[[float], float]) -> np.ndarray:
@@ -113,4 +128,177 @@ def uda(height: int, width: int, *, num_ops: int = 2, probability: float = 0.5, 
     )
 
 
-DIALECTS: dict[str, Callable[..., Dialect]] = {"uda": uda}
+def torchvision(
+    height: int,
+    width: int,
+    *,
+    num_ops: int = 2,
+    magnitude: int = 9,
+    num_magnitude_bins: int = 31,
+    fill: tuple[int, int, int] = (0, 0, 0),
+) -> Dialect:
+    """The RandAugment of torchvision.
+
+    github.com/pytorch/vision: torchvision/transforms/autoaugment.py. Two of 14 operations, one of which does nothing,
+    always applied and all at the same magnitude: bin 9 of 31, from no change to the strongest. Enhancements are drawn
+    to the poorer image as often as away from it. Invert is missing.
+    """
+    if not 0 <= magnitude < num_magnitude_bins:
+        raise ValueError(f"expected a magnitude of bins 0 to {num_magnitude_bins - 1}, got {magnitude}")
+    bins = num_magnitude_bins
+
+    def linear(end: float, start: float = 0.0) -> float:
+        """``torch.linspace(start, end, bins)[magnitude]``, which is float32 and counts from the nearer end."""
+        step = np.float32(end - start) / np.float32(max(bins - 1, 1))
+        if magnitude < bins // 2 or bins == 1:
+            return float(np.float32(start) + step * np.float32(magnitude))
+        return float(np.float32(end) - step * np.float32(bins - 1 - magnitude))
+
+    one = [float(magnitude)]
+    nothing = _unsigned(one, lambda _: 0.0)
+    shear = _signed(one, lambda _: linear(0.3))
+    enhance = 1.0 + _signed(one, lambda _: linear(0.9))
+    steps = np.rint(np.float32(magnitude) / np.float32(max(bins - 1, 1) / 4))
+    values = {
+        "Identity": nothing,
+        "ShearX": shear,
+        "ShearY": shear,
+        "TranslateX": -_signed(one, lambda _: int(linear(150.0 / 331.0 * width))),
+        "TranslateY": -_signed(one, lambda _: int(linear(150.0 / 331.0 * height))),
+        "Rotate": _signed(one, lambda _: linear(30.0)),
+        "Brightness": enhance,
+        "Color": enhance,
+        "Contrast": enhance,
+        "Sharpness": enhance,
+        "Posterize": _unsigned(one, lambda _: 8 - int(steps)),
+        "Solarize": _unsigned(one, lambda _: linear(0.0, start=255.0)),
+        "AutoContrast": nothing,
+        "Equalize": nothing,
+    }
+    return Dialect(values, num_ops, 1.0, fill=fill)
+
+
+QUANTILES = 1024
+"""Levels that stand for a normal distribution: its quantiles in the middle of as many equal parts."""
+
+
+def timm(
+    height: int,
+    width: int,
+    *,
+    num_ops: int = 2,
+    magnitude: float = 9.0,
+    magnitude_std: float = 0.5,
+    increasing: bool = True,
+    probability: float = 0.5,
+    fill: tuple[int, int, int] = (128, 128, 128),
+) -> Dialect:
+    """The RandAugment of timm; the defaults are its ``"rand-m9-n2-mstd0.5-inc1"``.
+
+    github.com/huggingface/pytorch-image-models: timm/data/auto_augment.py. Two of 15 operations, each applied with a
+    probability of one half, at a magnitude out of 10 that is drawn anew each time from a normal distribution, cut off
+    at 0 and 10. Affine transforms are bilinear or bicubic, as a coin falls.
+
+    Parameters
+    ----------
+    height, width : int
+        Of the images.
+    num_ops : int
+    magnitude : float
+        Mean of the magnitudes, 0 to 10.
+    magnitude_std : float
+        Their standard deviation; 0 for all the same.
+    increasing : bool
+        Whether all operations grow stronger with the magnitude. In the other of timm's two sets Posterize and Solarize
+        grow weaker, and enhancements go from the poorer image at 0 past the image itself at 5.
+    probability : float
+    fill : tuple of 3 ints
+        What comes from outside the image. timm's training takes the mean of the training images, rounded.
+    """
+    if not 0 <= magnitude <= 10:
+        raise ValueError(f"expected a magnitude from 0 to 10, got {magnitude}")
+    if magnitude_std < 0:
+        raise ValueError(f"expected a magnitude_std of at least 0, got {magnitude_std}")
+    levels = [float(magnitude)]
+    if magnitude_std:
+        normal = NormalDist(magnitude, magnitude_std)
+        levels = [min(max(normal.inv_cdf((k + 0.5) / QUANTILES), 0.0), 10.0) for k in range(QUANTILES)]
+    nothing = _unsigned(levels, lambda _: 0.0)
+    shear = _signed(levels, lambda level: level / 10 * 0.3)
+    if increasing:
+        enhance = np.maximum(0.1, 1.0 + _signed(levels, lambda level: level / 10 * 0.9))
+        posterize = _unsigned(levels, lambda level: 4 - int(level / 10 * 4))
+        solarize = _unsigned(levels, lambda level: 256 - int(level / 10 * 256))
+    else:
+        enhance = _unsigned(levels, lambda level: level / 10 * 1.8 + 0.1)
+        posterize = _unsigned(levels, lambda level: int(level / 10 * 4))
+        solarize = _unsigned(levels, lambda level: int(level / 10 * 256))
+    values = {
+        "AutoContrast": nothing,
+        "Equalize": nothing,
+        "Invert": nothing,
+        "Rotate": _signed(levels, lambda level: level / 10 * 30.0),
+        "Posterize": posterize,
+        "Solarize": solarize,
+        "SolarizeAdd": _unsigned(levels, lambda level: int(level / 10 * 110)),
+        "Color": enhance,
+        "Contrast": enhance,
+        "Brightness": enhance,
+        "Sharpness": enhance,
+        "ShearX": shear,
+        "ShearY": shear,
+        "TranslateX": _signed(levels, lambda level: level / 10 * 0.45 * width),
+        "TranslateY": _signed(levels, lambda level: level / 10 * 0.45 * height),
+    }
+    return Dialect(values, num_ops, probability, fill=fill, interpolated=True)
+
+
+def fixmatch(height: int, width: int, *, num_ops: int = 2, magnitude: int = 10, cutout_size: int = 16) -> Dialect:
+    """The RandAugment of FixMatch (K. Sohn et al., NeurIPS 2020) in its best-known PyTorch version.
+
+    github.com/kekmodel/FixMatch-pytorch: dataset/randaugment.py, `RandAugmentMC`. Two of 14 operations, one of which
+    does nothing, at a level from 1 to `magnitude` - 1, each applied with a probability of one half, and always a
+    cutout that leaves grey. Enhancements only ever go towards the poorer image; Posterize keeps 4 bits or more.
+
+    The cutout is stated for images of 32x32; it grows with the image.
+    """
+    if not 2 <= magnitude <= 11:
+        raise ValueError(f"expected a magnitude from 2 to 11, for levels from 1 to 10 at most, got {magnitude}")
+    levels = range(1, magnitude)
+    nothing = _unsigned(levels, lambda _: 0.0)
+    shear = _signed(levels, lambda level: level * 0.3 / 10)
+    enhance = _unsigned(levels, lambda level: level * 0.9 / 10 + 0.05)
+    values = {
+        "AutoContrast": nothing,
+        "Brightness": enhance,
+        "Color": enhance,
+        "Contrast": enhance,
+        "Equalize": nothing,
+        "Identity": nothing,
+        "Posterize": _unsigned(levels, lambda level: int(level * 4 / 10) + 4),
+        "Rotate": _signed(levels, lambda level: int(level * 30 / 10)),
+        "Sharpness": enhance,
+        "ShearX": shear,
+        "ShearY": shear,
+        "Solarize": _unsigned(levels, lambda level: 256 - int(level * 256 / 10)),
+        "TranslateX": _signed(levels, lambda level: int(level * 0.3 / 10 * width)),
+        "TranslateY": _signed(levels, lambda level: int(level * 0.3 / 10 * height)),
+    }
+    return Dialect(
+        values,
+        num_ops,
+        0.5,
+        fill=(0, 0, 0),
+        cutout=cutout_size * min(height, width) // REFERENCE_SIDE,
+        cut_color=(127, 127, 127),
+        square=filled_square,
+    )
+
+
+DIALECTS: dict[str, Callable[..., Dialect]] = {
+    "uda": uda,
+    "torchvision": torchvision,
+    "timm": timm,
+    "fixmatch": fixmatch,
+}
+"""For each style the function that makes its `Dialect`, for images of a height and width; its keywords are options."""

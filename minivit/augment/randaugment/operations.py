@@ -166,7 +166,7 @@ def apply(
     *,
     fill: Array,
     cut_color: Array,
-    center: Array,
+    place: Array,
     cubic: Array | None = None,
 ) -> None:
     """Apply to each image, in place, the application in its row of the plan.
@@ -181,8 +181,8 @@ def apply(
     plan : Plan
     fill, cut_color : array (C,) of uint8
         For each channel of the state, what an affine transform brings in and what a cutout leaves.
-    center : array (B, 2) of an integer type
-        Row and column of the pixel that a cutout is around.
+    place : array (B, 2) of uint32
+        Random words for the row and the column of the pixel that a cutout is around.
     cubic : array (B,) of bool, optional
         Whether an affine transform interpolates bicubically or bilinearly. Without it, it takes the nearest pixel.
     """
@@ -206,7 +206,7 @@ def apply(
         return point_ops.look_up(some, tables)
 
     def cut(part: Any) -> Array:
-        square = centered_square(center[part], plan.size.take(rows[part]), *state.shape[2:])
+        square = centered_square(place[part], plan.size.take(rows[part]), *state.shape[2:])
         return xp.where(square, cut_color[:, None, None], state[part])
 
     moving = kind == Kind.AFFINE
@@ -254,7 +254,7 @@ def operation(name: str) -> Callable[..., Array]:
             plan,
             fill=color,
             cut_color=color,
-            center=xp.asarray(np.full((B, 2), (H // 2, W // 2), np.int32)),
+            place=xp.full((B, 2), 2**31, np.uint32),
             cubic=None if interpolation == "nearest" else xp.full(B, interpolation == "bicubic"),
         )
         return state

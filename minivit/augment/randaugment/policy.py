@@ -9,8 +9,8 @@ import numpy as np
 
 from minivit.augment.checks import check_images
 from minivit.augment.randaugment.dialects import DIALECTS, Dialect
+from minivit.augment.randaugment.draws import below, unit
 from minivit.augment.randaugment.operations import Application, Plan, application, apply
-from minivit.augment.randaugment.squares import centered_square
 from minivit.backend import Array, array_module, device_of
 from minivit.backend.random import random_bits
 
@@ -23,7 +23,7 @@ def randaugment(style: str, *, seed: int, image_size: int | tuple[int, int] = 32
     Parameters
     ----------
     style : {"uda", "torchvision", "timm", "fixmatch"}
-        Whose operations, ranges and probabilities; `minivit.augment.dialects` has one function for each.
+        Whose operations, ranges and probabilities; `minivit.augment.randaugment.dialects` has a function for each.
     seed : int
         Two policies whose draws are to be independent take two seeds.
     image_size : int or (height, width)
@@ -126,7 +126,7 @@ class RandAugment:
         state = xp.concatenate([images, xp.zeros((B, 1, H, W), np.uint8)], axis=1) if tracked else images.copy()
         fill, cut_color = (xp.asarray(_channels(color, C, tracked)) for color in (dialect.fill, dialect.cut_color))
         for first in range(0, WORDS * dialect.num_ops, WORDS):
-            which, level, applied, sign, top, left, filtering = (words[:, first + k] for k in range(7))
+            which, level, applied, sign, filtering = (words[:, first + k] for k in range(5))
             rows = (below(which, len(dialect.values)) * self.levels + below(level, self.levels)) * 2 + below(sign, 2)
             rows = xp.where(unit(applied) < dialect.probability, rows, len(plan.kind) - 1)
             if tracked:
@@ -138,12 +138,11 @@ class RandAugment:
                 plan,
                 fill=fill,
                 cut_color=cut_color,
-                center=xp.stack([below(top, H), below(left, W)], axis=1),
+                place=words[:, first + 6 : first + 8],
                 cubic=below(filtering, 2) == 1 if dialect.interpolated else None,
             )
         if dialect.cutout:
-            center = xp.stack([below(words[:, -2], H), below(words[:, -1], W)], axis=1)
-            square = centered_square(center, dialect.cutout, H, W)
+            square = dialect.square(words[:, -2:], dialect.cutout, H, W)
             state = xp.where(square, cut_color[:, None, None], state)
         return (state[:, :C], state[:, C:] != 0) if tracked else (state, None)
 
@@ -154,16 +153,6 @@ class RandAugment:
             self._keeps[device] = xp.asarray(self._keeps["cpu"])
             self._plans[device] = self._plans["cpu"].on(xp)
         return self._plans[device], self._keeps[device]
-
-
-def below(words: Array, high: int) -> Array:
-    """Integers from 0 to high - 1 out of random words (B,), as `minivit.backend.random.integers`: int32."""
-    return ((words.astype(np.uint64) * high) >> 32).astype(np.int32)
-
-
-def unit(words: Array) -> Array:
-    """Numbers from [0, 1) out of random words (B,): float32."""
-    return (words >> 8).astype(np.float32) * 2.0**-24
 
 
 def _channels(color: tuple[int, int, int], channels: int, tracked: bool) -> np.ndarray:
