@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,9 +13,10 @@ from minivit.data import Dataset
 from minivit.inspect.attention import heat_maps, overlay
 from minivit.nn import Module
 from minivit.recipes.evaluation import Evaluation
+from minivit.recipes.figures import BLUE, INK, RED, new_figure, save_figure, style
 from minivit.recipes.metrics import read_metrics
 
-INK, TRAIN, HELD_OUT = "#333333", "#4477aa", "#cc6677"
+TRAIN, HELD_OUT = BLUE, RED
 
 
 def draw_run(
@@ -29,11 +29,10 @@ def draw_run(
     list of Path
         The files, none if matplotlib is not installed.
     """
-    try:
-        import matplotlib as mpl
-    except ImportError:
+    drawing = style()
+    if drawing is None:
         return []
-    with mpl.rc_context({"backend": "agg", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+    with drawing:
         return [
             draw_learning_curve(out / "metrics.jsonl", out / "learning_curve.png"),
             draw_confusion(test.confusion, test_set.classes, test.accuracy, out / "confusion.png"),
@@ -46,7 +45,7 @@ def draw_learning_curve(metrics: Path, path: Path) -> Path:
     records = read_metrics(metrics)
     training = [r for r in records if "loss" in r]
     validation = [r for r in records if "validation_loss" in r]
-    figure = _figure(9, 3.4)
+    figure = new_figure(9, 3.4)
     for place, name, title in ((1, "loss", "cross-entropy (nats)"), (2, "accuracy", "accuracy")):
         axes = figure.add_subplot(1, 2, place)
         axes.plot([r["epoch"] for r in training], [r[name] for r in training], color=TRAIN, lw=1, label="training")
@@ -57,7 +56,7 @@ def draw_learning_curve(metrics: Path, path: Path) -> Path:
         axes.set_ylabel(title)
         axes.grid(alpha=0.25)
         axes.legend(frameon=False)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def draw_confusion(confusion: np.ndarray, classes: Sequence[str], accuracy: float, path: Path) -> Path:
@@ -65,7 +64,7 @@ def draw_confusion(confusion: np.ndarray, classes: Sequence[str], accuracy: floa
     count = len(classes)
     share = 100.0 * confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     side = min(14.0, 2.0 + 0.5 * count)
-    figure = _figure(side + 0.8, side)
+    figure = new_figure(side + 0.8, side)
     axes = figure.add_subplot(1, 1, 1)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
     figure.colorbar(image, ax=axes, label="% of the true class", shrink=0.8)
@@ -88,7 +87,7 @@ def draw_confusion(confusion: np.ndarray, classes: Sequence[str], accuracy: floa
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(f"{100 * accuracy:.2f} % of {int(confusion.sum())} test images")
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def draw_attention(
@@ -105,7 +104,7 @@ def draw_attention(
     images = test_set.images[chosen]  # (n, C, H, W)
     model_input = backend_for_device(model.device).from_host(augment.normalize(images, mean, std), model.device)
     heat = heat_maps(model, model_input).rollout  # (n, rows, columns)
-    figure = _figure(1.25 * count, 3.0)
+    figure = new_figure(1.25 * count, 3.0)
     for column, index in enumerate(chosen):
         pixels = images[column].transpose(1, 2, 0) / 255.0  # (H, W, C)
         pixels = pixels if pixels.shape[2] == 3 else np.repeat(pixels[:, :, :1], 3, axis=2)
@@ -116,18 +115,4 @@ def draw_attention(
             if row == 0:
                 right = test.predictions[index] == test_set.labels[index]
                 axes.set_title(test_set.classes[test.predictions[index]], fontsize=7, color=INK if right else HELD_OUT)
-    return _save(figure, path)
-
-
-def _figure(width: float, height: float) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure: Any, path: Path) -> Path:
-    figure.savefig(path)
-    return path
+    return save_figure(figure, path)
