@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from minivit.augment.randaugment.paint import paint
 from minivit.backend import Array, array_module
 
 Matrix = tuple[float, float, float, float, float, float]
@@ -59,7 +60,8 @@ def nearest(images: Array, matrices: Array, fill: Array) -> Array:
     pixel = xp.where(inside, row * np.int32(W) + column, np.int32(0)).reshape(N, 1, H * W)
     plane = (xp.arange(N * C) * (H * W)).reshape(N, C, 1)
     moved = images.reshape(-1).take(plane + pixel).reshape(N, C, H, W)
-    return xp.where(inside[:, None], moved, fill[:, None, None])
+    paint(moved, ~inside[:, None], fill)
+    return moved
 
 
 def interpolated(images: Array, matrices: Array, fill: Array, *, cubic: bool) -> Array:
@@ -100,7 +102,8 @@ def interpolated(images: Array, matrices: Array, fill: Array, *, cubic: bool) ->
         return blend([pixels.take(start + (left + k).clip(0, W - 1)).astype(np.float64) for k in offsets], dx)
 
     values = blend([along_row(k) for k in offsets], dy).clip(0, 255).astype(np.uint8).reshape(N, C, H, W)
-    return xp.where(inside[:, None], values, fill[:, None, None])
+    paint(values, ~inside[:, None], fill)
+    return values
 
 
 def _linear(points: Sequence[Array], t: Array) -> Array:

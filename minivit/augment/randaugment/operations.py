@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from minivit.augment.randaugment import affine, enhance, point_ops
+from minivit.augment.randaugment.paint import paint
 from minivit.augment.randaugment.squares import centered_square
 from minivit.backend import Array, array_module
 
@@ -207,7 +208,8 @@ def apply(
 
     def cut(part: Any) -> Array:
         square = centered_square(place[part], plan.size.take(rows[part]), *state.shape[2:])
-        return xp.where(square, cut_color[:, None, None], state[part])
+        paint(some := state[part].copy(), square, cut_color)
+        return some
 
     moving = kind == Kind.AFFINE
     if cubic is None:

@@ -74,7 +74,7 @@ def equalize_tables(images: Array) -> Array:
     N, C, H, W = images.shape
     histogram = xp.zeros(N * C * 256, np.int32)
     start = (xp.arange(N * C) * 256).reshape(N, C, 1)
-    xp.add.at(histogram, (start + images.reshape(N, C, H * W)).reshape(-1), 1)
+    xp.add.at(histogram, (start + images.reshape(N, C, H * W)).reshape(-1), np.int32(1))
     histogram = histogram.reshape(N, C, 256)
     brightest = images.reshape(N, C, -1).max(axis=2)[:, :, None]
     step = (H * W - xp.where(xp.arange(256) == brightest, histogram, 0).sum(axis=2)[:, :, None]) // 255  # (N, C, 1)

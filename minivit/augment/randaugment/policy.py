@@ -11,6 +11,7 @@ from minivit.augment.checks import check_images
 from minivit.augment.randaugment.dialects import DIALECTS, Dialect
 from minivit.augment.randaugment.draws import below, unit
 from minivit.augment.randaugment.operations import Application, Plan, application, apply
+from minivit.augment.randaugment.paint import paint
 from minivit.backend import Array, array_module, device_of
 from minivit.backend.random import random_bits
 
@@ -142,8 +143,7 @@ class RandAugment:
                 cubic=below(filtering, 2) == 1 if dialect.interpolated else None,
             )
         if dialect.cutout:
-            square = dialect.square(words[:, -2:], dialect.cutout, H, W)
-            state = xp.where(square, cut_color[:, None, None], state)
+            paint(state, dialect.square(words[:, -2:], dialect.cutout, H, W), cut_color)
         return (state[:, :C], state[:, C:] != 0) if tracked else (state, None)
 
     def _on_device_of(self, images: Array) -> tuple[Plan, Array]:
