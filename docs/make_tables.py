@@ -9,13 +9,16 @@ in a line of text: ::
     reached <!-- results: digits.json test_accuracy:percent -->97.5 %<!-- /results --> on
 
 A table names its files and then, after each bar, a column: its title, the field and how to write it. ``FILE#field``
-makes one row of each member of a list in the file; a field that a row does not have is looked up in the whole
-result: ::
+makes one row of each member of a list in the file, or of each object in an object, whose name is the row's ``name``; a
+field that a row does not have is looked up in the whole result: ::
 
     <!-- results: digits.json cifar10.json | Data=dataset | Test accuracy=test_accuracy:percent | Seeds=seed -->
     <!-- /results -->
 
-Fields are dotted paths. The formats are the functions of ``FORMATS`` below.
+    <!-- results: digits_uda.json#summary.methods | Method=name:words | Seeds=n | Test accuracy=:mean_error -->
+    <!-- /results -->
+
+Fields are dotted paths; none at all is the row itself. The formats are the functions of ``FORMATS`` below.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from minivit.recipes.comparison import in_percent, in_words
 from minivit.recipes.results import read_result, write_text
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,6 +58,10 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     "percent": lambda value: f"{100 * value:.1f} %",
     "percent2": lambda value: f"{100 * value:.2f} %",
     "percents": _mean_and_spread,
+    "mean_error": lambda found: f"{in_percent(found, decimals=1)} %",
+    "gain": lambda found: f"{in_percent(found, '+', 1)} points",
+    "words": in_words,
+    "yes": lambda value: "yes" if value else "no",
     "ratio": lambda value: f"{value:.2f}x",
     "tenths": lambda value: f"{value:.1f}",
     "decimal": lambda value: f"{value:.3f}",
@@ -67,7 +75,9 @@ FORMATS: dict[str, Callable[[Any], str]] = {
 
 
 def look_up(field: str, *records: dict[str, Any]) -> Any:
-    """The value at a dotted path in the first of ``records`` that has it."""
+    """The value at a dotted path in the first of ``records`` that has it; for no path, the first record."""
+    if not field:
+        return records[0]
     for record in records:
         value: Any = record
         for key in field.split("."):
@@ -102,6 +112,8 @@ def render(spec: str, results: Path = RESULTS) -> str:
         file, _, field = source.partition("#")
         record = read_result(results / file)
         rows = look_up(field, record) if field else [record]
+        if isinstance(rows, dict):
+            rows = [{"name": name, **row} for name, row in rows.items()]
         lines += ["| " + " | ".join(write_value(e, row, record) for e in expressions) + " |" for row in rows]
     return "\n" + "\n".join(lines) + "\n"
 

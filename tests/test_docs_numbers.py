@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from minivit.recipes.comparison import compare_methods
 from minivit.recipes.results import ResultError, read_result, write_result
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -145,6 +146,29 @@ def test_a_value_and_a_table_are_written(results: Path) -> None:
     ]
     assert make_tables.fill(filled, results) == filled
     assert "60.0 ± 14.1 %" in make_tables.render("r.json accuracies:percents", results)
+
+
+def test_a_comparison_over_seeds_is_written(tmp_path: Path) -> None:
+    accuracies = {"uda": [0.7, 0.9, 0.8], "supervised": [0.5, 0.6, 0.7], "fully_supervised": [0.95]}
+    summary = compare_methods(
+        {"method": method, "seed": seed, "test_accuracy": accuracy}
+        for method, values in accuracies.items()
+        for seed, accuracy in enumerate(values)
+    )
+    payload = {"dataset": "digits", "split": "test", "images": 357, "labels": 40, "summary": summary}
+    write_result(tmp_path / "c.json", payload, command="python x.py", seed=[0, 1, 2], wall_seconds=9)
+
+    assert make_tables.render("c.json summary.methods.uda:mean_error", tmp_path) == "80.0 ± 5.8 %"
+    assert make_tables.render("c.json summary.methods.fully_supervised:mean_error", tmp_path) == "95.0 %"
+    assert make_tables.render("c.json summary.difference:gain", tmp_path) == "+20.0 ± 5.8 points"
+    wide = "c.json | Labels=labels | UDA=summary.methods.uda:mean_error | Every seed above=summary.difference.clear:yes"
+    assert make_tables.render(wide, tmp_path).splitlines()[-1] == "| 40 | 80.0 ± 5.8 % | yes |"
+    long = "c.json#summary.methods | Method=name:words | Seeds=n | Test accuracy=:mean_error | Images=images"
+    assert make_tables.render(long, tmp_path).splitlines()[3:] == [
+        "| supervised | 3 | 60.0 ± 5.8 % | 357 |",
+        "| UDA | 3 | 80.0 ± 5.8 % | 357 |",
+        "| fully supervised | 1 | 95.0 % | 357 |",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def comparison_table(summary: Mapping[str, Any]) -> str:
     rows = [["method", "seeds", "test accuracy", "of each seed"], ["---"] * 4]
     for name, found in summary["methods"].items():
         each = ", ".join(f"{100 * accuracy:.2f}" for accuracy in found["test_accuracy"])
-        rows.append([_words(name), str(found["n"]), f"{_percent(found)} %", each])
+        rows.append([in_words(name), str(found["n"]), f"{in_percent(found)} %", each])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
@@ -152,19 +152,18 @@ def comparison_table(summary: Mapping[str, Any]) -> str:
     verdict = "every seed above its pair" if difference["every_seed_above"] else "not every seed above its pair"
     if difference["mean_over_error"] is not None:
         verdict += f", mean {difference['mean_over_error']:.1f} standard errors from 0"
-    sentence = (
-        f"{_words(summary['method'])} - {_words(summary['baseline'])}: {_percent(difference, '+')} points ({gains}); "
-        f"{verdict}. ± is the standard error."
-    )
-    return "\n".join([*lines, "", sentence])
+    pair = f"{in_words(summary['method'])} - {in_words(summary['baseline'])}"
+    gain = f"{in_percent(difference, '+')} points ({gains})"
+    return "\n".join([*lines, "", f"{pair}: {gain}; {verdict}. ± is the standard error."])
 
 
-def _words(name: str) -> str:
+def in_words(name: str) -> str:
+    """A method's name as people write it: ``fully_supervised`` -> ``fully supervised``, ``uda`` -> ``UDA``."""
     return "UDA" if name == "uda" else name.replace("_", " ")
 
 
-def _percent(found: Mapping[str, Any], sign: str = "", decimals: int = 2) -> str:
-    """``97.12 ± 0.30``, or ``97.12`` where one seed tells no error."""
+def in_percent(found: Mapping[str, Any], sign: str = "", decimals: int = 2) -> str:
+    """A mean with its standard error, times a hundred: ``97.12 ± 0.30``, or ``97.12`` where one seed tells no error."""
     text = f"{100 * found['mean']:{sign}.{decimals}f}"
     return text if found["standard_error"] is None else f"{text} ± {100 * found['standard_error']:.{decimals}f}"
 
@@ -206,7 +205,7 @@ def draw_comparison(
             places = {name: left + number for number, name in enumerate(methods)}
             for name, place in places.items():
                 _draw_bar(axes, place, methods[name], colours[name])
-                ticks[place] = _words(name).replace(" ", "\n")
+                ticks[place] = in_words(name).replace(" ", "\n")
             _draw_pairs(axes, places, summary)
             middle = left + (len(methods) - 1) / 2
             axes.text(middle, -0.14, group, transform=axes.get_xaxis_transform(), ha="center", va="top", weight="bold")
@@ -240,7 +239,7 @@ def _draw_bar(axes: Any, place: float, found: Mapping[str, Any], colour: str) ->
     if error:
         axes.errorbar(place - _BESIDE, mean, error, color=INK, capsize=3, lw=1.2, label="standard error")
     axes.plot([place + _BESIDE] * len(seeds), seeds, "o", ms=4.5, color=INK, mec="white", mew=0.6, label="one seed")
-    text = _percent(found, decimals=1).replace(" ±", "\n±")
+    text = in_percent(found, decimals=1).replace(" ±", "\n±")
     axes.text(place, max(mean + error, *seeds) + 1.5, text, ha="center", va="bottom", fontsize=8, color=INK)
 
 
@@ -311,11 +310,11 @@ def draw_ablation(
             axes.plot(seeds, [row] * len(seeds), "o", ms=3.5, color=colour, alpha=0.4, mew=0)
             axes.errorbar(mean, row, xerr=error or None, fmt="o", ms=6, color=colour, capsize=3, lw=1.4)
             axes.annotate(
-                _percent(found, decimals=1), (1.01, row), xycoords=("axes fraction", "data"), fontsize=8, va="center"
+                in_percent(found, decimals=1), (1.01, row), xycoords=("axes fraction", "data"), fontsize=8, va="center"
             )
         axes.set_xlim(low, high)
         axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.set_yticks(range(len(rows)), [_words(name) for name, _ in rows])
+        axes.set_yticks(range(len(rows)), [in_words(name) for name, _ in rows])
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", alpha=0.25)
         axes.set_xlabel("test accuracy (%), mean with its standard error; small dots: single seeds")
