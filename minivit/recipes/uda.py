@@ -64,8 +64,8 @@ class UdaSettings:
     """Share of the supervised target that is spread over all classes; the code has none."""
 
     stop_gradient: bool = True
-    """False lets the gradient into the original's branch too, so that the target drifts towards the prediction. No
-    published implementation does; it shows what the stop is for."""
+    """False lets the gradient into the original's branch too, so that the target drifts towards the prediction. None
+    of those below does: it shows what the stop is for."""
     tsa_gate: Literal["label", "max"] = "label"
     """Probability that TSA looks at: the label's, or the largest, which also drops confident *mistakes*
     (USB, TorchSSL)."""
@@ -77,7 +77,7 @@ class UdaSettings:
     confident ones alone (UDA_pytorch)."""
     confidence_of: Literal["plain", "sharpened"] = "plain"
     """Distribution whose largest probability must exceed the threshold: as predicted, or after sharpening, which lets
-    far more through. A comment in FixMatch's copy of UDA says the latter; its code does the former."""
+    many more through. A comment in FixMatch's copy of UDA says the latter; its code does the former."""
     temperature_of: Literal["original", "augmented"] = "original"
     """Logits that the temperature divides: the target's, or the prediction's, which *flattens* what is learned
     (UDA_pytorch)."""
@@ -100,7 +100,7 @@ class UdaSettings:
 
 
 IMPLEMENTATIONS: dict[str, dict[str, Any]] = {
-    # The defaults. image/main.py:193-199, 261-290, 347-386.
+    # The defaults. image/main.py:178-190, 261-290, 347-386.
     "official": {},
     # microsoft/Semi-supervised-learning (2d13929), semilearn/algorithms/uda/uda.py: the gate in line 77, the average in
     # line 78. It passes probabilities on with softmax=False (96), and then hooks/pseudo_label.py:45-51 never divides
@@ -124,7 +124,7 @@ larger by the target's entropy, its gradient is the same.
 
 
 def tsa_threshold(schedule: str, progress: float, num_classes: int) -> float:
-    """eta_t = alpha_t (1 - 1/K) + 1/K, which rises from chance to certainty (section 2.4, figure 5 of the paper).
+    """eta_t = alpha_t (1 - 1/K) + 1/K, which rises from chance to certainty (figure 5 of the paper).
 
     Parameters
     ----------
@@ -149,7 +149,11 @@ def tsa_threshold(schedule: str, progress: float, num_classes: int) -> float:
         raise ValueError(f"there must be two classes or more, got {num_classes}")
     if schedule == "none":
         return 1.0
-    alpha = {"linear": progress, "log": 1.0 - math.exp(-5.0 * progress), "exp": math.exp(5.0 * (progress - 1.0))}
+    alpha = {
+        "linear": progress,
+        "log": 1.0 - math.exp(-5.0 * progress),
+        "exp": math.exp(5.0 * (progress - 1.0)),
+    }
     return alpha[schedule] * (1.0 - 1.0 / num_classes) + 1.0 / num_classes
 
 
@@ -210,7 +214,7 @@ def supervised_losses(logits: Any, labels: Any, label_smoothing: float = 0.0) ->
 
 
 def consistency_losses(original_logits: Any, augmented_logits: Any, settings: UdaSettings) -> Tensor:
-    """KL(stop(softmax(o / tau)) || softmax(a)) of each unlabelled example, unmasked.   o, a (U, K) -> (U,)."""
+    """KL(stop(softmax(o / tau)) || softmax(a)), not yet masked.   logits o, a (U, K) -> (U,)."""
     target, temperature = as_tensor(original_logits), settings.temperature
     if settings.stop_gradient:
         target = stop_gradient(target)
