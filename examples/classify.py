@@ -333,4 +333,4 @@ def draw(
 
 
 if __name__ == "__main__":
-    sys.exit(main(tyro.cli(Options, description=__doc__, config=(tyro.conf.FlagConversionOff,))))
+    sys.exit(main(tyro.cli(Options, description=__doc__)))

@@ -192,6 +192,15 @@ def test_the_command_line_works_without_a_terminal(checkpoint, photos, tmp_path)
     assert (tmp_path / "o" / "b.png").exists()
 
 
+def test_flags_are_written_as_in_the_training_program(checkpoint, photos, tmp_path) -> None:
+    command = [sys.executable, SCRIPT, photos, "--weights", checkpoint, "--out", tmp_path / "o", "--top", "1"]
+    run = subprocess.run([*command, "--no-pictures"], capture_output=True, text=True, check=True)
+    assert "picture:" not in run.stdout
+    assert [path.name for path in (tmp_path / "o").iterdir()] == ["results.json"]
+    run = subprocess.run([*command, "--pictures"], capture_output=True, text=True, check=True)
+    assert run.stdout.count("picture:") == 4
+
+
 DATA = Path(os.environ.get("MINIVIT_DATA", "nowhere"))
 DEIT = DATA / "weights" / "deit_tiny_patch16_224.npz"
 
