@@ -57,9 +57,9 @@ class SemiSupervised(ImageProcedure):
         if config.method == "uda":
             self.batch_size += config.unlabelled_size
             self.step_cost += (4 / 3) * config.unlabelled_size  # originals go forward only
-        self.weak = self._augmentation(None)
-        self.strong = self._augmentation(config.augmentation)
-        self.of_labelled = self.strong if config.labelled_augmentation == "strong" else self.weak
+        self.of_labelled = self._augmentation(config.labelled_augmentation)
+        self.of_originals = self._augmentation("weak")
+        self.of_augmented = self._augmentation(config.augmentation)
 
     def _augmentation(self, style: str | None) -> augment.TrainAugmentation:
         config = self.config
@@ -96,8 +96,8 @@ class SemiSupervised(ImageProcedure):
         if self.config.method != "uda":
             return UdaBatch(labelled, labels, None, None, labelled_index, None, None, number, epoch)
         where = self.split.unlabelled[self.unlabelled_order.at(number)[0]]
-        original, original_index = self._images(self.train_set, where, count + where, self.weak, number)
-        augmented, augmented_index = self._images(self.train_set, where, 2 * count + where, self.strong, number)
+        original, original_index = self._images(self.train_set, where, count + where, self.of_originals, number)
+        augmented, augmented_index = self._images(self.train_set, where, 2 * count + where, self.of_augmented, number)
         return UdaBatch(
             labelled, labels, original, augmented, labelled_index, original_index, augmented_index, number, epoch
         )

@@ -27,8 +27,8 @@ class UdaConfig(TrainConfig):
     """Whether the unlabelled set holds the labelled examples too, without their labels, as the official code does."""
     augmentation: Literal["uda", "torchvision", "timm", "fixmatch", "weak"] | None = None
     """Of the augmented images: a dialect of RandAugment before the crop and flip, or these alone (weak)."""
-    labelled_augmentation: Literal["strong", "weak"] | None = None
-    """Of the labelled images, in the baselines too: as the augmented ones (strong), or crop and flip alone (weak)."""
+    labelled_augmentation: Literal["uda", "torchvision", "timm", "fixmatch", "weak"] | None = None
+    """Of the labelled images, in the baselines too."""
     tsa: Literal["none", "linear", "log", "exp"] | None = None
     """Schedule of training signal annealing: the loss leaves out labelled examples that are learned already."""
     temperature: float | None = None

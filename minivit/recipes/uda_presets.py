@@ -6,9 +6,11 @@ was looked at. UDA and the baselines share them: they differ in the unlabelled t
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from minivit.recipes.presets import COMMON
+from minivit.recipes.uda_config import UdaConfig
 
 # Shared by the presets: what a preset does not say.
 UDA_COMMON: dict[str, Any] = {
@@ -16,7 +18,7 @@ UDA_COMMON: dict[str, Any] = {
     "batch_size": 32,
     "unlabelled_ratio": 4.0,
     "augmentation": "uda",
-    "labelled_augmentation": "strong",
+    "labelled_augmentation": "uda",
     "tsa": "none",
     "temperature": 0.4,
     "confidence": 0.8,
@@ -55,3 +57,36 @@ def uda_preset(dataset: str, labels: int | None = None) -> dict[str, Any]:
         if labels is not None and labels <= most:
             return {**UDA_COMMON, **settings}
     return {**UDA_COMMON, **by_labels[-1][1]}
+
+
+COMPARISON: dict[str, dict[str, Any]] = {
+    "uda": {"method": "uda"},
+    "supervised": {"method": "supervised"},
+    "fully_supervised": {"method": "fully_supervised"},
+}
+
+# What each part of UDA is worth: the settings that a variant changes.
+ABLATION: dict[str, dict[str, Any]] = {
+    "uda": {},
+    "without stop-gradient": {"stop_gradient": False},
+    "without confidence mask": {"confidence": 0.0},
+    "without sharpening": {"temperature": 1.0},
+    "without TSA": {"tsa": "none"},
+    "TSA linear": {"tsa": "linear"},
+    "TSA log": {"tsa": "log"},
+    "TSA exp": {"tsa": "exp"},
+    "RandAugment of uda": {"augmentation": "uda"},
+    "RandAugment of torchvision": {"augmentation": "torchvision"},
+    "RandAugment of timm": {"augmentation": "timm"},
+    "RandAugment of fixmatch": {"augmentation": "fixmatch"},
+    "crop and flip only": {"augmentation": "weak"},
+    "loss of usb": {"implementation": "usb"},
+    "loss of uda_pytorch": {"implementation": "uda_pytorch"},
+    "supervised": {"method": "supervised"},
+}
+
+
+def variants(config: UdaConfig, study: dict[str, dict[str, Any]]) -> dict[str, UdaConfig]:
+    """The configurations of a study, without those that change nothing."""
+    found = {name: dataclasses.replace(config, **changes) for name, changes in study.items()}
+    return {name: variant for name, variant in found.items() if name == "uda" or variant != found["uda"]}
