@@ -2,9 +2,15 @@
 
 import numpy as np
 import pytest
+from devices import DEVICES, assert_same, watched
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageEnhance, ImageOps
 
 from minivit.augment import OPERATIONS
+from minivit.augment.randaugment.operations import Plan, application, apply
+from minivit.backend import array_module, move
 
 SIZES = [(32, 32), (8, 8), (28, 28), (17, 30)]
 FILL = (128, 77, 3)
@@ -125,3 +131,88 @@ def test_an_operation_on_colors_is_pillows(name, channels, size):
                 result, from_pillow(COLORS[name](to_pillow(image), value)), f"{name} with {value}"
             )
     np.testing.assert_array_equal(images, before)
+
+
+@given(
+    images=arrays(
+        np.uint8, st.tuples(st.integers(1, 3), st.sampled_from([1, 3]), st.integers(1, 24), st.integers(1, 24))
+    ),
+    levels=st.integers(0, 255),
+    factor=st.floats(0, 2),
+)
+def test_measured_tables_are_pillows_on_any_image(images, levels, factor):
+    images = np.minimum(images, np.uint8(levels))  # often few values, one of them frequent
+    for name in ("AutoContrast", "Equalize", "Contrast", "Sharpness", "Color"):
+        found = OPERATIONS[name](images, factor)
+        for image, result in zip(images, found, strict=True):
+            np.testing.assert_array_equal(result, from_pillow(COLORS[name](to_pillow(image), factor)), name)
+
+
+@given(value=st.floats(-40, 40), size=st.tuples(st.integers(1, 20), st.integers(1, 20)), data=st.data())
+def test_affine_transforms_are_pillows_by_any_value(value, size, data):
+    name = data.draw(st.sampled_from(sorted(MOVES)))
+    interpolation = data.draw(st.sampled_from(sorted(FILTERS)))
+    image = np.random.default_rng(0).integers(0, 256, (1, 3, *size), dtype=np.uint8)
+    found = OPERATIONS[name](image, value, fill=FILL, interpolation=interpolation)[0]
+    expected = MOVES[name](value)(to_pillow(image[0]), FILL, FILTERS[interpolation])
+    np.testing.assert_array_equal(found, from_pillow(expected))
+
+
+def test_posterize_to_no_bits_is_black():
+    images = make(3, 8, 8)
+    assert (OPERATIONS["Posterize"](images, 0) == 0).all()
+    np.testing.assert_array_equal(OPERATIONS["Posterize"](images, 8), images)
+
+
+@pytest.mark.parametrize("size", [0, 2, 5, 6, 40])
+def test_cutout_leaves_a_square_in_the_middle(size):
+    images = np.full((2, 3, 10, 12), 7, np.uint8)
+    cut = OPERATIONS["Cutout"](images, size, fill=(1, 2, 3))
+    half = size // 2
+    expected = images.copy()
+    expected[:, :, max(0, 5 - half) : 5 + half, max(0, 6 - half) : 6 + half] = np.array([1, 2, 3])[:, None, None]
+    np.testing.assert_array_equal(cut, expected)
+
+
+VALUE = {
+    "Posterize": 3,
+    "Solarize": 100,
+    "SolarizeAdd": 50,
+    "Rotate": -20,
+    "TranslateX": 3,
+    "TranslateY": -2,
+    "Cutout": 4,
+}
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("interpolation", FILTERS)
+def test_each_image_gets_the_operation_of_its_row(interpolation, device):
+    images = make(3, 12, 12)
+    plan = Plan.of([application(name, VALUE.get(name, 0.3), 12, 12) for name in OPERATIONS])
+    rows = np.arange(len(images) * 2) % len(OPERATIONS)
+    state = np.concatenate([images, images[::-1]])
+    names = [list(OPERATIONS)[row] for row in rows]
+    expected = np.concatenate(
+        [
+            OPERATIONS[name](state[k : k + 1], VALUE.get(name, 0.3), fill=FILL, interpolation=interpolation)
+            for k, name in enumerate(names)
+        ]
+    )
+    there, there_rows = move(state.copy(), device), move(rows, device)
+    cubic = move(np.full(len(rows), interpolation == "bicubic"), device)
+    place = move(np.full((len(rows), 2), 2**31, np.uint32), device)
+    fill = move(np.array(FILL, np.uint8), device)
+    plan = plan.on(array_module(there))
+    with watched(device):
+        cubic = None if interpolation == "nearest" else cubic
+        apply(there, 3, there_rows, plan, fill=fill, cut_color=fill, place=place, cubic=cubic)
+    assert_same(there, expected, device)
+
+
+def test_wrong_arguments_are_named():
+    images = make(3, 8, 8)
+    with pytest.raises(ValueError, match='"nearest", "bilinear" or "bicubic", got \'cubic\''):
+        OPERATIONS["Rotate"](images, 3, interpolation="cubic")
+    with pytest.raises(ValueError, match=r"an operation of Identity, ShearX, .*, got 'Blur'"):
+        application("Blur", 1, 8, 8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -73,6 +73,7 @@ class RandAugment:
     def __init__(self, dialect: Dialect, *, seed: int, image_size: tuple[int, int]) -> None:
         self.dialect, self.seed, self.image_size = dialect, seed, image_size
         self.crop_first = dialect.crop_first
+        self.tracked = dialect.blank_reset is not None
         self.levels = len(next(iter(dialect.values.values())))
         applications = [
             application(name, value, *image_size)
@@ -80,9 +81,13 @@ class RandAugment:
             for pair in values.tolist()
             for value in pair
         ]
-        self._plans = {"cpu": Plan.of([*applications, Application()])}
+        plan = Plan.of([*applications, Application()])  # the last one for images that are left as they are
         resets = [name in (dialect.blank_reset or ()) for name in dialect.values for _ in range(2 * self.levels)]
-        self._keeps = {"cpu": np.array([not reset for reset in resets] + [True], np.uint8)}
+        keeps = np.array([not reset for reset in resets] + [True], np.uint8)
+        self._tables = {}
+        for channels in (1, 3):
+            colors = (_channels(color, channels, self.tracked) for color in (dialect.fill, dialect.cut_color))
+            self._tables["cpu", channels] = _Tables(plan, keeps, *colors)
 
     def __call__(self, images: Array, step: int | Array, image_index: Array) -> tuple[Array, Array | None]:
         """Augment a batch, or any part of it.
@@ -121,16 +126,16 @@ class RandAugment:
                 f"{images.shape}; the policy is for one image_size"
             )
         dialect = self.dialect
-        plan, keeps = self._on_device_of(images)
+        plan, keeps, fill, cut_color = self._tables_for(images)
         words = random_bits(xp, self.seed, step, "randaugment", image_index, WORDS * dialect.num_ops + 2)
-        tracked = dialect.blank_reset is not None
-        state = xp.concatenate([images, xp.zeros((B, 1, H, W), np.uint8)], axis=1) if tracked else images.copy()
-        fill, cut_color = (xp.asarray(_channels(color, C, tracked)) for color in (dialect.fill, dialect.cut_color))
+        # What is blank is one more channel: it moves with the pixels.
+        extra = [xp.zeros((B, 1, H, W), np.uint8)] if self.tracked else []
+        state = xp.concatenate([images, *extra], axis=1)
         for first in range(0, WORDS * dialect.num_ops, WORDS):
             which, level, applied, sign, filtering = (words[:, first + k] for k in range(5))
             rows = (below(which, len(dialect.values)) * self.levels + below(level, self.levels)) * 2 + below(sign, 2)
             rows = xp.where(unit(applied) < dialect.probability, rows, len(plan.kind) - 1)
-            if tracked:
+            if self.tracked:
                 state[:, C] &= keeps.take(rows)[:, None, None]
             apply(
                 state,
@@ -144,15 +149,25 @@ class RandAugment:
             )
         if dialect.cutout:
             paint(state, dialect.square(words[:, -2:], dialect.cutout, H, W), cut_color)
-        return (state[:, :C], state[:, C:] != 0) if tracked else (state, None)
+        return (state[:, :C], state[:, C:] != 0) if self.tracked else (state, None)
 
-    def _on_device_of(self, images: Array) -> tuple[Plan, Array]:
-        device = device_of(images)
-        if device not in self._plans:
+    def _tables_for(self, images: Array) -> _Tables:
+        key = device_of(images), images.shape[1]
+        if key not in self._tables:
             xp = array_module(images)
-            self._keeps[device] = xp.asarray(self._keeps["cpu"])
-            self._plans[device] = self._plans["cpu"].on(xp)
-        return self._plans[device], self._keeps[device]
+            plan, *arrays = self._tables["cpu", key[1]]
+            self._tables[key] = _Tables(plan.on(xp), *(xp.asarray(array) for array in arrays))
+        return self._tables[key]
+
+
+class _Tables(NamedTuple):
+    """What a policy looks up on a device, for images of so many channels."""
+
+    plan: Plan
+    keeps: Array
+    """(R,) of uint8: 0 for the rows of the plan that reset blank pixels."""
+    fill: Array
+    cut_color: Array
 
 
 def _channels(color: tuple[int, int, int], channels: int, tracked: bool) -> np.ndarray:
