@@ -1,22 +1,27 @@
 """Augmentation of batches of images, in array code that runs on NumPy and CuPy alike."""
 
 from minivit.augment.crop import random_crop
+from minivit.augment.cutmix import cutmix
 from minivit.augment.cutout import cutout
 from minivit.augment.flip import random_flip
 from minivit.augment.mixup import mixup, one_hot
 from minivit.augment.normalize import normalize
 from minivit.augment.pipeline import TrainAugmentation
-from minivit.augment.randaugment import OPERATIONS, RandAugment, randaugment
+from minivit.augment.randaugment import OPERATIONS, Dialect, RandAugment, randaugment
+from minivit.augment.random_erasing import random_erasing
 
 __all__ = [
     "OPERATIONS",
+    "Dialect",
     "RandAugment",
     "TrainAugmentation",
+    "cutmix",
     "cutout",
     "mixup",
     "normalize",
     "one_hot",
     "randaugment",
     "random_crop",
+    "random_erasing",
     "random_flip",
 ]

@@ -41,13 +41,9 @@ def mixup(
     TypeError
         If images or targets are not floats.
     """
-    if alpha < 0:
-        raise ValueError(f"expected alpha of at least 0, got {alpha}")
-    if images.ndim != 4 or targets.ndim != 2 or images.shape[0] != targets.shape[0]:
-        raise ValueError(f"expected images (B, C, H, W) and targets (B, K), got {images.shape} and {targets.shape}")
-    for name, array in (("images", images), ("targets", targets)):
-        if array.dtype.kind != "f":
-            raise TypeError(f"expected {name} of a float type, got {array.dtype}; normalise images, one_hot labels")
+    check_mixable(images, targets, alpha)
+    if images.dtype.kind != "f":
+        raise TypeError(f"expected images of a float type, got {images.dtype}; normalise them first")
     if alpha == 0:
         return images, targets
     xp = array_module(images, targets)
@@ -60,6 +56,16 @@ def mixup(
         return x * lam + x[partner] * (1 - lam)
 
     return blend(images), blend(targets)
+
+
+def check_mixable(images: Array, targets: Array, alpha: float) -> None:
+    """Raise unless these are images and the probabilities of their classes, and alpha can be Beta's."""
+    if alpha < 0:
+        raise ValueError(f"expected alpha of at least 0, got {alpha}")
+    if images.ndim != 4 or targets.ndim != 2 or images.shape[0] != targets.shape[0]:
+        raise ValueError(f"expected images (B, C, H, W) and targets (B, K), got {images.shape} and {targets.shape}")
+    if targets.dtype.kind != "f":
+        raise TypeError(f"expected targets of a float type, got {targets.dtype}; one_hot labels")
 
 
 def one_hot(labels: Array, num_classes: int) -> Array:

@@ -9,7 +9,7 @@ from devices import DEVICES, assert_same, watched
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from minivit.augment import TrainAugmentation, randaugment
-from minivit.augment.randaugment.draws import below, unit
+from minivit.augment.draws import below, unit
 from minivit.backend import move
 from minivit.backend.random import integers, random_bits, uniform
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from minivit.augment.assign import assign
 from minivit.augment.randaugment import affine, enhance, point_ops
 from minivit.augment.randaugment.paint import paint
 from minivit.augment.randaugment.squares import centered_square
@@ -221,22 +222,6 @@ def apply(
     assign(images, kind == Kind.COLOR, lambda i: enhance.color(images[i], plan.factor.take(rows[i])))
     assign(images, kind == Kind.SHARPNESS, lambda i: enhance.sharpness(images[i], plan.factor.take(rows[i])))
     assign(state, kind == Kind.CUTOUT, cut)
-
-
-def assign(target: Array, chosen: Array, compute: Callable[[Any], Array]) -> None:
-    """``target[chosen] = compute(chosen)``, for an array `chosen` (B,) of bool, in the way that is best for the device.
-
-    On the host the chosen images alone are computed. On a GPU a look at which ones they are would make the host wait
-    for the device: all are computed, and the chosen ones taken.
-    """
-    xp = array_module(target)
-    if xp is np:
-        index = np.flatnonzero(chosen)
-        if len(index):
-            target[index] = compute(index)
-    else:
-        everything = slice(None)
-        target[...] = xp.where(chosen.reshape(-1, *(1,) * (target.ndim - 1)), compute(everything), target)
 
 
 def operation(name: str) -> Callable[..., Array]:

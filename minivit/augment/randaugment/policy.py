@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minivit.augment.checks import check_images
+from minivit.augment.draws import below, unit
 from minivit.augment.randaugment.dialects import DIALECTS, Dialect
-from minivit.augment.randaugment.draws import below, unit
 from minivit.augment.randaugment.operations import Application, Plan, application, apply
 from minivit.augment.randaugment.paint import paint
 from minivit.backend import Array, array_module, device_of

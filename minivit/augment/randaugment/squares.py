@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivit.augment.randaugment.draws import below
+from minivit.augment.draws import below
 from minivit.backend import Array, array_module
 
 

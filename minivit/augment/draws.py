@@ -7,8 +7,12 @@ import numpy as np
 from minivit.backend import Array
 
 
-def below(words: Array, high: int) -> Array:
-    """Integers from 0 to high - 1, as `minivit.backend.random.integers` makes them: int32, of the words' shape."""
+def below(words: Array, high: int | Array) -> Array:
+    """Integers from 0 to high - 1, as `minivit.backend.random.integers` makes them: int32, of the words' shape.
+
+    `high` may be an array of their shape.
+    """
+    high = high if isinstance(high, int) else high.astype(np.uint64)
     return ((words.astype(np.uint64) * high) >> 32).astype(np.int32)
 
 
