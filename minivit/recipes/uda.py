@@ -17,7 +17,6 @@ get_tsa_threshold, anneal_sup_loss and model_fn. text/uda.py has the same loss w
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -287,10 +286,11 @@ def part_loss(
     loss : Tensor of shape ()
         Shares of all parts add up to the batch's loss, and so do their gradients.
     sums : dict of 0-d arrays
-        They add up too (`add_sums`): ``loss`` and its unweighted terms ``supervised_loss``, ``consistency_loss`` and,
-        if on, ``entropy_loss``; the counts ``correct`` and ``kept`` of labelled rows, ``confident`` and
-        ``agreement`` (both branches have the same first choice) of unlabelled ones; and, summed over the
-        originals, their largest probabilities ``original_confidence`` and their entropies ``original_entropy``.
+        They add up too (`minivit.recipes.step.summed`): ``loss`` and its unweighted terms ``supervised_loss``,
+        ``consistency_loss`` and, if on, ``entropy_loss``; the counts ``correct`` and ``kept`` of labelled rows,
+        ``confident`` and ``agreement`` (both branches have the same first choice) of unlabelled ones; and, summed
+        over the originals, their largest probabilities ``original_confidence`` and their entropies
+        ``original_entropy``.
 
     Raises
     ------
@@ -347,15 +347,6 @@ def _watched(original: Array, augmented: Array, confident: Array) -> dict[str, A
         "original_entropy": -(p * log_p).sum(),
         "original_confidence": p.max(1).sum(),
     }
-
-
-def add_sums(parts: Iterable[dict[str, Array]]) -> dict[str, Array]:
-    """The named sums of `part_loss` over all parts of a batch; a part may lack names."""
-    total: dict[str, Array] = {}
-    for part in parts:
-        for name, value in part.items():
-            total[name] = total[name] + value if name in total else value
-    return total
 
 
 def named_quantities(sums: dict[str, Array], labelled: int, unlabelled: int, threshold: float) -> dict[str, Array]:

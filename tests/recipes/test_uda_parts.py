@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 import minivit as mv
 from minivit.autograd.errors import ShapeError
+from minivit.recipes.step import summed
 from minivit.recipes.uda import (
     IMPLEMENTATIONS,
     UdaSettings,
-    add_sums,
     confident,
     consistency_divisor,
     named_quantities,
@@ -95,7 +95,7 @@ def test_parts_add_up_to_the_batch(parts, seed, options):
         sums.append(named)
 
     assert np.isclose(sum(losses), loss.item(), rtol=1e-12)
-    added = named_quantities(add_sums(sums), 6, 9, threshold)
+    added = named_quantities(summed(sums), 6, 9, threshold)
     assert added.keys() == quantities.keys()
     for name, value in quantities.items():
         assert np.isclose(added[name], value, rtol=1e-12, atol=1e-15), name
