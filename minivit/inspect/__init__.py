@@ -1,12 +1,14 @@
-"""Looking into a model while it runs: attention maps, a summary, times, the first number that is not finite."""
+"""Looking into a model while it runs: the graph, attention maps, a summary, times, the first number not finite."""
 
 from minivit.inspect.attention import AttentionMaps, HeatMaps, attention_maps, heat_maps, overlay, rollout, token_map
+from minivit.inspect.graph import Graph, draw_graph
 from minivit.inspect.nan_finder import NanFinder, NonFinite, NonFiniteError, find_non_finite
 from minivit.inspect.profiler import OpTime, Profiler, profile
 from minivit.inspect.summary import Summary, summarize
 
 __all__ = [
     "AttentionMaps",
+    "Graph",
     "HeatMaps",
     "NanFinder",
     "NonFinite",
@@ -15,6 +17,7 @@ __all__ = [
     "Profiler",
     "Summary",
     "attention_maps",
+    "draw_graph",
     "find_non_finite",
     "heat_maps",
     "overlay",

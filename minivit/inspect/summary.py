@@ -16,10 +16,9 @@ import numpy as np
 from minivit.autograd import Hook, Node, Op, Tensor, enable_grad, hooked
 from minivit.autograd.state import STATE
 from minivit.backend import backend_for_device
+from minivit.inspect.sizes import Shape, bytes_text, memory_of, shape_text
 from minivit.nn import Module
 from minivit.nn.randomness import current_keys, restored_keys
-
-Shape = tuple[int, ...]
 
 
 @dataclass
@@ -97,8 +96,9 @@ class Summary:
             lines.append("  ".join([*left, *right]).rstrip())
         rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
         total = (
-            f"input {_shape(self.input_shape)}: {self.parameters:,} parameters ({_bytes(self.parameter_bytes)}), "
-            f"{self.multiply_adds:,} multiply-adds, {_bytes(self.kept_bytes)} kept for the backward"
+            f"input {shape_text(self.input_shape)}: {self.parameters:,} parameters "
+            f"({bytes_text(self.parameter_bytes)}), {self.multiply_adds:,} multiply-adds, "
+            f"{bytes_text(self.kept_bytes)} kept for the backward"
         )
         return "\n".join([lines[0], rule, *lines[1:], rule, total])
 
@@ -155,7 +155,7 @@ def summarize(model: Module, input_shape: Shape | None = None, title: str | None
             output = model(images)
     finally:
         model.train(training)
-    excluded = {_owner(p.data)[0] for p in model.parameters()} | {_owner(images.data)[0]}
+    excluded = {memory_of(p.data)[0] for p in model.parameters()} | {memory_of(images.data)[0]}
     kept = _kept_bytes(output, excluded)
     layer, _ = _layer(model, title or "model", recorder, kept, set())
     size = sum(p.size * p.dtype.itemsize for p in model.parameters())
@@ -196,18 +196,11 @@ def _kept_bytes(output: Tensor, excluded: set[int]) -> dict[int, int]:
         visited |= new
     for node in sorted(visited, key=lambda node: node.sequence):
         for array in (*node.saved_arrays(), *(constant for constant in node.constants if constant is not None)):
-            key, size = _owner(array)
+            key, size = memory_of(array)
             if key not in seen:
                 seen.add(key)
                 found[id(node.module)] = found.get(id(node.module), 0) + size
     return found
-
-
-def _owner(array: Any) -> tuple[int, int]:
-    """Identity and bytes of the memory behind an array: a view keeps all of what it views."""
-    while getattr(array, "base", None) is not None and hasattr(array.base, "nbytes"):
-        array = array.base
-    return id(array), int(array.nbytes)
 
 
 def _layer(
@@ -244,10 +237,10 @@ def _rows(layer: Layer, lead: str, below: str, expand: bool) -> Iterator[tuple[s
     yield (
         lead + layer.name,
         layer.kind,
-        _shape(layer.shape) if layer.shape is not None else "",
+        shape_text(layer.shape) if layer.shape is not None else "",
         f"{layer.parameters:,}" if layer.parameters else "",
         f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
-        _bytes(layer.kept_bytes) if layer.kept_bytes else "",
+        bytes_text(layer.kept_bytes) if layer.kept_bytes else "",
     )
     groups = _groups(layer.children, expand)
     for index, group in enumerate(groups):
@@ -279,14 +272,3 @@ def _same(a: Layer, b: Layer, nested: bool = False) -> bool:
         and len(a.children) == len(b.children)
         and all(_same(x, y, True) for x, y in zip(a.children, b.children, strict=True))
     )
-
-
-def _shape(shape: Shape) -> str:
-    return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
-
-
-def _bytes(size: int) -> str:
-    for power, unit in ((3, "GB"), (2, "MB"), (1, "kB")):
-        if size >= 1000**power:
-            return f"{size / 1000**power:.1f} {unit}"
-    return f"{size} B"
