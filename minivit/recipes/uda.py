@@ -474,7 +474,7 @@ def _masked_sum(losses: Tensor, mask: Array, name: str) -> Tensor:
         came = None if mask is None else mask.shape
         raise ShapeError(f"part_loss: {losses.shape[0]} rows need a mask {name} of as many, got {came}")
     # A product, not a selection: a loss that is NaN must show, masked or not.
-    return (losses * Tensor(mask.astype(losses.dtype))).sum()
+    return (losses * Tensor(mask.astype(losses.dtype), name=name)).sum()
 
 
 def _number(divisor: Any, losses: Tensor) -> Any:
