@@ -97,9 +97,10 @@ def repeatable_command(script: str, config: TrainConfig, preset: dict[str, Any],
         if field.name in _GIVEN_OTHERWISE or value == getattr(usual, field.name) or value is None:
             continue
         flag = field.name.replace("_", "-")
-        arguments += (
-            [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
-        )
+        if isinstance(field.default, bool):  # a switch; where a preset decides, it is an option with a value
+            arguments.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            arguments += [f"--{flag}", str(value)]
     if config.device != "cpu":
         arguments += ["--device", config.device]
     return shlex.join(["python", script, *arguments, "--steps", str(steps), "--threads", str(threads)])

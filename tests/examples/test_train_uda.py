@@ -43,7 +43,7 @@ def test_a_run_writes_its_split_its_log_its_result_and_its_pictures(tmp_path: Pa
 
 
 def test_the_command_in_a_result_repeats_it(tmp_path: Path) -> None:
-    settings = ["--confidence", "0.5", "--no-stop-gradient", "--seed", "3", "--no-pictures"]
+    settings = ["--confidence", "0.5", "--no-stop-gradient", "--flip", "True", "--seed", "3", "--no-pictures"]
     first = run(*SMALL, *settings, "--out", str(tmp_path / "first"))
     assert first.returncode == 0, first.stderr
     before = json.loads((tmp_path / "first" / "results.json").read_text(encoding="utf-8"))
