@@ -119,7 +119,7 @@ def test_uda_is_its_operations_on_pictures_with_an_alpha_channel(side, gray):
     np.testing.assert_array_equal(found, expected[:, :3])
     below_blank = np.unique(found.transpose(0, 2, 3, 1)[blank[:, 0]], axis=0)
     assert len(below_blank) > 3, "operations that keep the alpha channel change what lies below it"
-    if gray:  # images of one channel are augmented as if they had three, but for the color that Cutout hides
+    if gray:  # images of one channel are augmented as if they had three, but for the colour that Cutout hides
         np.testing.assert_array_equal(policy(images[:, :1], 7, index)[1], blank)
 
 

@@ -32,7 +32,7 @@ class Dialect:
     probability : float
         Of each of them to be applied.
     fill : tuple of 3 ints
-        The color that comes in from outside the image.
+        The colour that comes in from outside the image.
     blank_reset : frozenset of str, optional
         Where the pixels from outside are to become the training mean: the operations after which pixels that were
         blank so far no longer are.
@@ -86,7 +86,7 @@ def uda(height: int, width: int, *, num_ops: int = 2, probability: float = 0.5, 
     crop. Images travel with an alpha channel: what an affine transform brings in and what a cutout leaves is
     transparent, and becomes the training mean in the end. Five operations work on RGB only and return an opaque image:
     the black, or the grey of a cutout, below transparent pixels comes to light, changed by the operation like any
-    color. All others go on changing the colors below.
+    colour. All others go on changing the colours below.
 
     Pixels are stated for images of 32x32; they grow with the image.
     """

@@ -1,4 +1,4 @@
-"""A color where a mask is."""
+"""A colour where a mask is."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ class RandAugment:
         images : array (B, C, H, W) of uint8
         blank : array (B, 1, H, W) of bool, or None
             In the style of UDA, the pixels that are to become the training mean; what the images hold there is only
-            a stopgap. Other styles fill such pixels with a color.
+            a stopgap. Other styles fill such pixels with a colour.
 
         Raises
         ------
@@ -171,7 +171,7 @@ class _Tables(NamedTuple):
 
 
 def _channels(color: tuple[int, int, int], channels: int, tracked: bool) -> np.ndarray:
-    """A color as (C,) or, with the mark of a blank pixel, (C + 1,) of uint8; for one channel its luma."""
+    """A colour as (C,) or, with the mark of a blank pixel, (C + 1,) of uint8; for one channel its luma."""
     red, green, blue = color
     values = list(color) if channels == 3 else [(19595 * red + 38470 * green + 7471 * blue + 32768) >> 16]
     return np.array(values + [1] * tracked, np.uint8)
