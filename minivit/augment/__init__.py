@@ -1,5 +1,6 @@
 """Augmentation of batches of images, in array code that runs on NumPy and CuPy alike."""
 
+from minivit.augment.color_rotation import color_rotation
 from minivit.augment.crop import random_crop
 from minivit.augment.cutmix import cutmix
 from minivit.augment.cutout import cutout
@@ -15,6 +16,7 @@ __all__ = [
     "Dialect",
     "RandAugment",
     "TrainAugmentation",
+    "color_rotation",
     "cutmix",
     "cutout",
     "mixup",

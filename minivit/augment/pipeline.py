@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minivit.augment.checks import check_images
+from minivit.augment.color_rotation import color_rotation
 from minivit.augment.crop import crop_windows
 from minivit.augment.cutout import cutout
 from minivit.augment.flip import flip_choice
@@ -41,6 +42,8 @@ class TrainAugmentation:
     policy : RandAugment, optional
         Made by `randaugment`. Pixels that it marks as blank move along with the crop and are 0, the training mean, in
         the end.
+    rotate_colors : bool
+        Whether normalised images go through `color_rotation`. Only where classes do not depend on colour.
     """
 
     mean: tuple[float, ...]
@@ -51,6 +54,7 @@ class TrainAugmentation:
     flip: bool = True
     cutout_size: int = 0
     policy: RandAugment | None = None
+    rotate_colors: bool = False
 
     def __call__(self, images: Array, step: int, image_index: Array) -> Array:
         """Augment a batch, or any part of it.
@@ -75,6 +79,8 @@ class TrainAugmentation:
         if policy is not None and policy.crop_first:
             images, blank = policy(images, step, image_index)
         images = normalize(images, self.mean, self.std)
+        if self.rotate_colors:
+            images = color_rotation(images, seed=self.seed, step=step, image_index=image_index)
         if blank is not None:
             images = array_module(images).where(blank, np.float32(0), images)
         if self.cutout_size:

@@ -56,6 +56,8 @@ class TrainConfig:
     """Pixels by which images are shifted at random (padding by reflection, or by black for digits)."""
     flip: bool | None = None
     """Mirror half of the images."""
+    rotate_colors: bool | None = None
+    """Rotate and invert colours at random, where classes do not depend on them."""
     cutout: int | None = None
     """Side of a square that is blanked, in pixels; 0 blanks none."""
     mixup: float | None = None

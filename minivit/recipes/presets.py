@@ -18,6 +18,7 @@ COMMON: dict[str, Any] = {
     "label_smoothing": 0.1,
     "crop": 4,
     "flip": True,
+    "rotate_colors": False,
     "cutout": 0,
     "mixup": 0.0,
     "drop_path": 0.0,
@@ -42,7 +43,7 @@ HYBRID: dict[str, Any] = {
 PRESETS: dict[str, dict[str, Any]] = {
     "cifar10": {"minutes": 10.0, "batch_size": 64, "optimizer": "muon"},
     "cifar100": {"minutes": 10.0, "batch_size": 64, "optimizer": "muon"},
-    "shapes": {"minutes": 3.0, "batch_size": 64, "optimizer": "muon", "validation": 0.05},
+    "shapes": {"minutes": 3.0, "batch_size": 64, "optimizer": "muon", "validation": 0.05, "rotate_colors": True},
     "digits": {
         "epochs": 40,
         "batch_size": 32,
@@ -57,7 +58,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 MODELS: dict[str, dict[str, Any]] = {
     "cifar10": HYBRID,
     "cifar100": HYBRID,
-    "shapes": HYBRID,
+    "shapes": {**HYBRID, "patch_size": 8, "stem": (32, 64, 96), "dim": 96},
     "folder": HYBRID,
     "digits": {
         "image_size": 8,

@@ -73,6 +73,7 @@ class SemiSupervised(ImageProcedure):
             padding=config.crop or 0,
             padding_mode=self.padding_mode,
             flip=bool(config.flip),
+            rotate_colors=bool(config.rotate_colors),
             cutout_size=config.cutout or 0,
             policy=policy,
         )

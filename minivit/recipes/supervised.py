@@ -126,6 +126,7 @@ class Supervised(ImageProcedure):
             padding=self.config.crop or 0,
             padding_mode=self.padding_mode,
             flip=bool(self.config.flip),
+            rotate_colors=bool(self.config.rotate_colors),
             cutout_size=self.config.cutout or 0,
         )
         return SupervisedStep(self.model, self.config, total_steps, self.workers, augmentation, self.num_classes)

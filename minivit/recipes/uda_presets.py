@@ -32,7 +32,21 @@ TRIALS: dict[str, int] = {}
 PRESETS: dict[str, list[tuple[int, dict[str, Any]]]] = {
     # data set -> (up to so many labels, settings), in rising order; the last stands for all above it too
     "digits": [(40, {"steps": 600, "labels": 40, "flip": False, "crop": 1, "validation": 0.0})],
-    "shapes": [(40, {"steps": 600, "labels": 40, "optimizer": "muon"})],
+    "shapes": [
+        (
+            40,
+            {
+                "steps": 1000,
+                "labels": 40,
+                "unlabelled_ratio": 3.0,
+                "optimizer": "muon",
+                "augmentation": "timm",
+                "labelled_augmentation": "timm",
+                "crop": 8,
+                "rotate_colors": True,
+            },
+        )
+    ],
     "cifar10": [
         (250, {"minutes": 10.0, "labels": 250, "optimizer": "muon"}),
         (4000, {"minutes": 10.0, "labels": 4000, "optimizer": "muon"}),
