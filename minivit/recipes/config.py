@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 from minivit import models
 from minivit.optim import SCHEDULES
 
+OWN_MODELS = ("preset", "small")  # names that stand for settings in recipes/presets.py, beside those of minivit.models
 CPU_MICRO_BATCH = 16  # images whose activations stay in the cache
 
 
@@ -25,7 +26,7 @@ class TrainConfig:
     image_size: int = 32
     """Side to which the images of a folder are resized."""
     model: str | None = None
-    """A model's name, see python -m minivit summary, or "preset" for the data set's own."""
+    """A model's name, see python -m minivit summary; "preset" for the data set's own, or "small" for a faster one."""
     epochs: float | None = None
     """Passes over the training set."""
     minutes: float | None = None
@@ -101,7 +102,7 @@ class TrainConfig:
             _require(self, name, lambda value: 0.0 <= value < 1.0, "in [0, 1)")
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}; got {self.schedule!r}")
-        if self.model not in (None, "preset") and self.model not in models.list():
+        if self.model not in (None, *OWN_MODELS) and self.model not in models.list():
             models.create(str(self.model))  # raises, with the nearest names
 
     def filled(self, preset: dict[str, Any]) -> Self:

@@ -31,7 +31,7 @@ TRIALS: dict[str, int] = {}
 
 PRESETS: dict[str, list[tuple[int, dict[str, Any]]]] = {
     # data set -> (up to so many labels, settings), in rising order; the last stands for all above it too
-    "digits": [(40, {"steps": 600, "labels": 40, "flip": False, "crop": 1, "validation": 0.0})],
+    "digits": [(40, {"steps": 1000, "labels": 40, "flip": False, "crop": 1, "validation": 0.0})],
     "shapes": [
         (
             40,
