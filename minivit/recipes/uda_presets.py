@@ -27,7 +27,7 @@ UDA_COMMON: dict[str, Any] = {
     "ema": 0.99,
 }
 
-TRIALS: dict[str, int] = {}
+TRIALS: dict[str, int] = {"digits": 10, "shapes": 27, "cifar10": 5}
 
 PRESETS: dict[str, list[tuple[int, dict[str, Any]]]] = {
     # data set -> (up to so many labels, settings), in rising order; the last stands for all above it too
