@@ -1,11 +1,19 @@
-"""Time a training step or a forward of a model, alone or in alternating rounds against PyTorch.
+"""Time a training step or a forward of a model, alone or in alternating rounds against PyTorch; or augmentation.
 
     python examples/benchmark.py --model vit_tiny_cifar --mode train --batch 128 --against torch
 
     python examples/benchmark.py --steps 4 --warmup 1 --json
 
+    python examples/benchmark.py --mode augment
+
+    python examples/benchmark.py --mode uda --labelled 64 --unlabelled 448
+
 Against PyTorch, each framework lives in a process of its own; they take turns, so that whatever else the machine does
 disturbs both. The ratio is the median over the rounds of PyTorch's time divided by ours: above 1 we are faster.
+
+The third counts the images that each augmentation makes in a second, in one thread. The fourth times UDA's step as
+train_uda.py makes it, with augmentation running ahead of it, beside the same step on batches that lie ready. Their
+ratio, again the median over alternating rounds, is what augmentation costs a step: 1 is nothing.
 """
 
 from __future__ import annotations
@@ -24,8 +32,9 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 
-from minivit import models
+from minivit import data, models
 from minivit.augment import TrainAugmentation
+from minivit.augment.randaugment import DIALECTS, randaugment
 from minivit.autograd import Tensor, no_grad
 from minivit.backend.cpu.threads import Workers, blas_threads
 from minivit.inspect.summary import summarize
@@ -33,31 +42,43 @@ from minivit.recipes.config import TrainConfig
 from minivit.recipes.parallel import evaluate_parts, split
 from minivit.recipes.presets import build_model, preset_settings
 from minivit.recipes.results import write_result
+from minivit.recipes.semi_supervised import SemiSupervised
 from minivit.recipes.supervised import PreparedBatch, SupervisedStep
+from minivit.recipes.throughput import augmentation_speeds, time_steps
+from minivit.recipes.uda_config import UdaConfig
+from minivit.recipes.uda_presets import uda_preset
 
 
 @dataclass
 class Options:
-    """Time a model."""
+    """Time a model, or augmentation."""
 
+    mode: Literal["train", "forward", "augment", "uda"] = "train"
+    """A whole step (forward, backward, AdamW), or a forward without gradients; each augmentation alone; or UDA's step
+    with augmentation running ahead of it."""
     model: str = "vit_tiny_cifar"
-    """A model's name, or "preset" for the default model of train_cifar.py."""
-    mode: Literal["train", "forward"] = "train"
-    """A whole step (forward, backward, AdamW), or a forward without gradients."""
+    """Of train and forward: a model's name, or "preset" for the default model of train_cifar.py."""
     batch: int = 128
-    """Images in a step."""
+    """Of train and forward: images in a step."""
+    labelled: int = 64
+    """Of uda: labelled images in a step."""
+    unlabelled: int = 448
+    """Of uda: unlabelled images in a step; of augment: images in a batch."""
+    dataset: Literal["cifar10", "shapes", "digits"] = "cifar10"
+    """Of augment and uda: whose images, settings and model. Drawn shapes stand in for the images of CIFAR-10 where it
+    is not at hand."""
     steps: int = 8
     """Steps in a round."""
     warmup: int = 2
-    """Steps before timing."""
+    """Steps before timing; of uda: in each half of each round."""
     rounds: int = 5
-    """Rounds, alternating, with --against."""
+    """Rounds, alternating where two things are compared."""
     threads: int = 0
-    """CPU threads; 0 takes all cores that this process may use."""
+    """CPU threads; 0 takes all cores that this process may use. Augmentation takes one, of its own."""
     micro_batch: int = 16
     """Images that go through our model at once."""
     against: Literal["none", "torch"] = "none"
-    """The rival."""
+    """Of train and forward: the rival."""
     json: bool = False
     """Print one JSON object as the last line."""
     out: Path | None = None
@@ -79,7 +100,9 @@ class Ours:
         self.step_maker = SupervisedStep(
             self.model, config, 10**9, self.workers, augmentation, self.model.config["num_classes"]
         )
-        self.batch = PreparedBatch(*data(options, self.model), index=np.arange(options.batch), step=10**8, epoch=0)
+        self.batch = PreparedBatch(
+            *random_batch(options, self.model), index=np.arange(options.batch), step=10**8, epoch=0
+        )
 
     def step(self) -> float:
         """One step; its loss (0 for a forward)."""
@@ -106,7 +129,7 @@ def make_model(options: Options) -> models.VisionTransformer:
     return model
 
 
-def data(options: Options, model: models.VisionTransformer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def random_batch(options: Options, model: models.VisionTransformer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Random images and labels (twice: as targets and as labels)."""
     generator = np.random.default_rng(0)
     size = model.config["image_size"]
@@ -123,7 +146,7 @@ def serve(connection: Connection, framework: str, options: Options) -> None:
 
         model = make_model(options)
         runner = TorchRunner(
-            model, *data(options, model)[:2], training=options.mode == "train", threads=options.threads
+            model, *random_batch(options, model)[:2], training=options.mode == "train", threads=options.threads
         )
     else:
         runner = Ours(options)
@@ -215,9 +238,8 @@ def product_seconds(options: Options) -> tuple[float, float]:
     return min(times), flop / 1e9
 
 
-def main(options: Options) -> int:
-    """Measure, print, and write the result."""
-    begun = time.monotonic()
+def compare_frameworks(options: Options) -> dict[str, Any]:
+    """The times of a model's step or forward, ours and the rival's."""
     frameworks = ["minivit"] + ([options.against] if options.against != "none" else [])
     found = measure(frameworks, options)
     model = make_model(options)
@@ -257,12 +279,95 @@ def main(options: Options) -> int:
             f"speed over {options.against}: {statistics.median(ratios):.2f} "
             f"(rounds {', '.join(f'{ratio:.2f}' for ratio in ratios)}); above 1 we are faster"
         )
+    return summary
+
+
+def images_at_hand(options: Options) -> data.Splits:
+    """The data set, or drawn shapes in its place."""
+    if options.dataset == "cifar10" and data.find("cifar10") is None:
+        print("CIFAR-10 is not at hand: drawn shapes take its place")
+        return data.load("shapes")
+    return data.load(options.dataset, download=False)
+
+
+def measure_augmentations(options: Options) -> dict[str, Any]:
+    """Images per second of crop and flip, and of each dialect of RandAugment with them."""
+    train = images_at_hand(options).train
+    images = train.images[: options.unlabelled]
+
+    def augmentation(policy: Any = None) -> TrainAugmentation:
+        return TrainAugmentation(train.mean, train.std, seed=0, policy=policy)
+
+    size = train.image_shape[1]
+    styles = {style: augmentation(randaugment(style, seed=0, image_size=size)) for style in DIALECTS}
+    speeds = augmentation_speeds(
+        {"crop_flip": augmentation(), **styles}, images, steps=options.steps, rounds=options.rounds
+    )
+    for name, speed in speeds.items():
+        print(f"{name:12s} {speed:9,.0f} images/s in one thread")
+    rows = {name: {"images_per_second": speed} for name, speed in speeds.items()}
+    return {
+        "mode": options.mode,
+        "dataset": train.name,
+        "images": len(images),
+        "image_shape": images.shape[1:],
+        "crop_flip": rows.pop("crop_flip"),
+        "randaugment": rows,
+    }
+
+
+def measure_uda_step(options: Options) -> dict[str, Any]:
+    """The time of UDA's step with augmentation ahead of it, and with none."""
+    config = UdaConfig(
+        dataset=options.dataset,
+        batch_size=options.labelled,
+        unlabelled_batch_size=options.unlabelled,
+        micro_batch=options.micro_batch,
+        threads=options.threads,
+    ).filled(uda_preset(options.dataset))
+    procedure = SemiSupervised(config, images_at_hand(options), options.dataset)
+    times = time_steps(procedure, steps=options.steps, warmup=options.warmup, rounds=options.rounds)
+    prefetched, prepared, preparation = map(statistics.median, (times.prefetched, times.prepared, times.preparation))
+    ratio = statistics.median(times.ratios)
+    rounds = ", ".join(f"{one:.3f}" for one in times.ratios)
+    speed = procedure.batch_size / prefetched
+    print(f"{1e3 * prefetched:.1f} ms a step with augmentation ahead of it, {speed:.1f} images/s")
+    print(f"{1e3 * prepared:.1f} ms with batches that lie ready; one thread prepares one in {1e3 * preparation:.1f} ms")
+    print(f"ratio {ratio:.3f} (rounds {rounds}); 1 if augmentation costs a step nothing")
+    return {
+        "mode": options.mode,
+        "dataset": procedure.train_set.name,
+        "model": "preset",
+        "parameters": procedure.model.count_parameters(),
+        "labelled": procedure.batch_size - config.unlabelled_size,
+        "unlabelled": config.unlabelled_size,
+        "augmentation": config.augmentation,
+        "threads": procedure.workers.count,
+        "images_per_second": speed,
+        "step_seconds": prefetched,
+        "prepared_step_seconds": prepared,
+        "preparation_seconds": preparation,
+        "ratios": times.ratios,
+        "prefetched_over_prepared": ratio,
+    }
+
+
+def main(options: Options) -> int:
+    """Measure, print, and write the result."""
+    begun = time.monotonic()
+    if options.mode in ("augment", "uda") and options.against != "none":
+        print(f"error: --mode {options.mode} has no rival; leave out --against", file=sys.stderr)
+        return 1
+    measurements = {"augment": measure_augmentations, "uda": measure_uda_step}
+    summary = measurements.get(options.mode, compare_frameworks)(options)
     if options.out is not None:
         command = shlex.join(["python", "examples/benchmark.py", *sys.argv[1:]])
+        packages = [] if options.against == "none" else [options.against]
         seconds = time.monotonic() - begun
-        write_result(options.out, summary, command=command, seed=0, wall_seconds=seconds, packages=["torch"])
+        write_result(options.out, summary, command=command, seed=0, wall_seconds=seconds, packages=packages)
     if options.json:
-        print(json.dumps(ours if options.against == "none" else summary))
+        alone = "minivit" in summary and options.against == "none"
+        print(json.dumps(summary["minivit"] if alone else summary))
     return 0
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any
 
 from minivit import augment
 from minivit.backend.cpu.threads import Workers
-from minivit.data import Dataset, Splits, hold_out
+from minivit.data import Dataset, Splits, hold_out, prefetch
 from minivit.models import VisionTransformer, whiten_first_layer
 from minivit.nn import Module
 from minivit.recipes.config import TrainConfig
@@ -58,6 +59,13 @@ class Procedure(ABC):
     @abstractmethod
     def prepare(self, step: TrainingStep, number: int) -> Any:
         """The batch of a step, on the device and augmented: a function of the number alone, so it can run ahead."""
+
+    def ahead(self, step: TrainingStep, numbers: Iterable[int]) -> Generator[Any, None, None]:
+        """The batches of some steps in order, each prepared in a thread while steps before it are made.
+
+        Three are ready or in the making besides the one in use. To be closed by who leaves before the end.
+        """
+        return prefetch(numbers, lambda number: self.prepare(step, number), depth=3)
 
     @abstractmethod
     def evaluate(self, split: str) -> Evaluation:

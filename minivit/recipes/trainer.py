@@ -15,7 +15,6 @@ from typing import Any
 
 from minivit.backend import to_host, use_device
 from minivit.backend.cpu.threads import Workers, blas_threads
-from minivit.data import prefetch
 from minivit.inspect.nan_finder import find_non_finite
 from minivit.recipes.checkpoint import load_checkpoint, save_checkpoint
 from minivit.recipes.console import Console
@@ -147,7 +146,7 @@ class Trainer:
         self.console.start(total_steps, first)
         self._window.restart_clock()
         last_checkpoint = time.monotonic()
-        ahead = prefetch(range(first, total_steps), lambda step: self.procedure.prepare(stepper, step), depth=3)
+        ahead = self.procedure.ahead(stepper, range(first, total_steps))
         try:
             for batch in ahead:
                 result = self._checked_step(stepper, batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from minivit.recipes.config import TrainConfig
 from minivit.recipes.uda import IMPLEMENTATIONS, UdaSettings
@@ -66,6 +66,12 @@ class UdaConfig(TrainConfig):
         if self.implementation not in IMPLEMENTATIONS:
             raise ValueError(f"implementation must be one of {', '.join(IMPLEMENTATIONS)}; got {self.implementation!r}")
         self.loss_settings()  # raises for a temperature, a threshold or a weight out of range
+
+    def filled(self, preset: dict[str, Any]) -> Self:
+        """A copy in which the preset's values stand for what is None; its ratio gives way to a given batch size."""
+        if self.unlabelled_batch_size is not None:
+            preset = {**preset, "unlabelled_ratio": None}
+        return super().filled(preset)
 
     def loss_settings(self) -> UdaSettings:
         """The loss that this configuration asks for."""

@@ -211,3 +211,5 @@ def test_a_ratio_and_a_size_are_two_ways_to_say_one_thing() -> None:
     by_ratio = dataclasses.replace(config_of(), batch_size=6, unlabelled_ratio=2.5)
     assert by_ratio.unlabelled_size == 15
     assert dataclasses.replace(config_of(), unlabelled_batch_size=11).unlabelled_size == 11
+    assert UdaConfig().filled({"batch_size": 6, "unlabelled_ratio": 2.5}).unlabelled_size == 15
+    assert UdaConfig(unlabelled_batch_size=11).filled({"batch_size": 6, "unlabelled_ratio": 2.5}).unlabelled_size == 11

@@ -1,0 +1,128 @@
+"""What the timing of steps and of augmentation times, told by a clock that only steps and augmentations move."""
+
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from minivit.augment import TrainAugmentation
+from minivit.backend.cpu.threads import Workers
+from minivit.recipes import throughput
+from minivit.recipes.procedure import Procedure
+from minivit.recipes.semi_supervised import SemiSupervised
+from minivit.recipes.throughput import StepTimes, augmentation_speeds, time_steps
+from minivit.recipes.uda_config import UdaConfig
+from minivit.recipes.uda_presets import uda_preset
+
+
+class Clock:
+    """Stands in for the module `time`."""
+
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr(throughput, "time", self)
+
+    def perf_counter(self):
+        return self.now
+
+
+class Recorded(Procedure):
+    """Batches are numbers; a step takes a second, the first of each stretch of four seven more."""
+
+    def __init__(self, clock):
+        self.clock, self.workers = clock, Workers(1)
+        self.steps, self.taken_up, self.halves = [], [], []
+
+    def make_step(self, total_steps):
+        return self._step
+
+    def _step(self, number):
+        self.steps.append(number)
+        self.clock.now += 1.0 if number % 4 else 8.0
+        return SimpleNamespace(is_finite=lambda: True)
+
+    def prepare(self, step, number):
+        if threading.current_thread() is threading.main_thread():
+            self.clock.now += 5.0
+            self.halves += ["prepared"] if number % 4 == 0 else []
+        return number
+
+    def ahead(self, step, numbers):
+        def taken_up():
+            for number in numbers:
+                self.taken_up.append(number)
+                yield number
+
+        self.halves.append("prefetched")
+        return super().ahead(step, taken_up())
+
+    def evaluate(self, split):
+        raise NotImplementedError
+
+    def metadata(self):
+        raise NotImplementedError
+
+    def results(self):
+        raise NotImplementedError
+
+
+def test_the_steps_of_both_halves_are_timed_and_their_warm_up_and_preparation_are_not(monkeypatch):
+    procedure = Recorded(Clock(monkeypatch))
+    times = time_steps(procedure, steps=3, warmup=1, rounds=2)
+    assert times == StepTimes(prefetched=[1.0, 1.0], prepared=[1.0, 1.0], preparation=[5.0, 5.0])
+    assert procedure.steps == [0, 1, 2, 3] * 2 + [4, 5, 6, 7] * 2
+    assert procedure.halves == ["prepared", "prefetched", "prefetched", "prepared"]
+    # At the last timed step three batches are under way that no step takes: preparing ahead has no end in sight.
+    assert procedure.taken_up == [0, 1, 2, 3, 4, 5, 6] + [4, 5, 6, 7, 8, 9, 10]
+
+
+def test_the_ratio_is_taken_round_by_round():
+    assert StepTimes([3.0, 8.0], [2.0, 4.0], [1.0, 1.0]).ratios == [1.5, 2.0]
+
+
+def test_a_real_step_is_timed_and_trained(digits):
+    config = UdaConfig(dataset="digits", labels=40, batch_size=8, unlabelled_batch_size=16, threads=1)
+    procedure = SemiSupervised(config.filled(uda_preset("digits")), digits, "digits")
+    before = procedure.model.state_dict()
+    times = time_steps(procedure, steps=1, warmup=0, rounds=2)
+    assert all(len(values) == 2 and min(values) > 0 for values in vars(times).values())
+    assert any((array != before[name]).any() for name, array in procedure.model.state_dict().items())
+
+
+def test_augmentations_take_turns_and_every_call_is_another_step(monkeypatch):
+    clock, calls = Clock(monkeypatch), []
+    images = np.zeros((6, 3, 4, 4), np.uint8)
+
+    def augmentation(name, seconds):
+        def augment(given, step, index):
+            assert given is images
+            assert index.tolist() == list(range(6))
+            calls.append((name, step))
+            clock.now += seconds
+
+        return augment
+
+    slow, fast = augmentation("slow", 3.0), augmentation("fast", 0.5)
+    speeds = augmentation_speeds({"slow": slow, "fast": fast}, images, steps=2, rounds=2)
+    assert speeds == {"slow": 2.0, "fast": 12.0}
+    first = [("slow", 0), ("slow", 1), ("fast", 0), ("fast", 1)]
+    second = [("slow", 2), ("slow", 3), ("fast", 2), ("fast", 3)]
+    assert calls == [("slow", 0), ("fast", 0), *first, *second]  # a call each that is not timed, then two rounds
+
+
+def test_one_slow_round_does_not_move_the_median(monkeypatch):
+    clock = Clock(monkeypatch)
+
+    def augment(images, step, index):
+        clock.now += 100.0 if step == 1 else 1.0
+
+    assert augmentation_speeds({"one": augment}, np.zeros((4, 1, 2, 2), np.uint8), steps=1, rounds=3) == {"one": 4.0}
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0, "rounds": 1}, {"steps": 1, "rounds": 0}])
+def test_nothing_to_time_is_refused(wrong):
+    with pytest.raises(ValueError, match="expected a step"):
+        augmentation_speeds({"plain": TrainAugmentation((0.5,), (0.5,), 0)}, np.zeros((1, 1, 8, 8), np.uint8), **wrong)
+    with pytest.raises(ValueError, match="expected a step"):
+        time_steps(Recorded(None), warmup=0, **wrong)
