@@ -77,6 +77,11 @@ class Dataset:
         return f"Dataset({self.name!r}: {len(self):,} images {channels}x{height}x{width}, {self.num_classes} classes)"
 
     @property
+    def inputs(self) -> Images:
+        """The images: what a model takes, one example a row."""
+        return self.images
+
+    @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
         channels, height, width = self.images.shape[1:]

@@ -15,12 +15,16 @@ import numpy as np
 from minivit.backend.random import generator
 from minivit.data.cifar import CIFAR100
 from minivit.data.dataset import Dataset, DatasetError, Indices
+from minivit.data.text.dataset import TokenDataset
 
 # Byte-for-byte copies of test images in the training set as published. CIFAR-10, digits and shapes have none. For
 # CIFAR-100, `meta/duplicates_cifar100.csv` of B. Barz and J. Denzler, "Do we train on test data? Purging CIFAR of
 # near-duplicates", 2020, https://cvjena.github.io/cifair, has ten pairs at distance zero (to rounding) and the next at
 # 0.08. Other near-duplicates differ in some pixel and are not looked for here.
 PUBLISHED_COPIES = {CIFAR100.title: 10}
+
+
+Examples = Dataset | TokenDataset  # a training set of images or of texts
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +70,7 @@ class LabelSplit:
                 raise
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], dataset: Dataset) -> Self:
+    def load(cls, path: str | os.PathLike[str], dataset: Examples) -> Self:
         """Read a split of a training set.
 
         Parameters
@@ -101,11 +105,11 @@ class LabelSplit:
         return split
 
 
-def fingerprint(dataset: Dataset) -> str:
-    """SHA-256 of a data set's class names, labels and images, in their order."""
-    digest = hashlib.sha256(json.dumps([dataset.classes, dataset.images.shape]).encode())
+def fingerprint(dataset: Examples) -> str:
+    """SHA-256 of a data set's class names, labels and inputs, in their order."""
+    digest = hashlib.sha256(json.dumps([dataset.classes, dataset.inputs.shape]).encode())
     digest.update(dataset.labels.astype("<i8").tobytes())
-    digest.update(np.ascontiguousarray(dataset.images).data)
+    digest.update(np.ascontiguousarray(dataset.inputs).data)
     return digest.hexdigest()
 
 
@@ -117,7 +121,7 @@ def _check_indices(where: str, indices: Indices, size: int) -> None:
         raise DatasetError(f"{where}: expected rising indices from 0 to {size - 1}, none twice")
 
 
-def split_labels(dataset: Dataset, labels: int, seed: int = 0, *, include_labelled: bool = True) -> LabelSplit:
+def split_labels(dataset: Examples, labels: int, seed: int = 0, *, include_labelled: bool = True) -> LabelSplit:
     """Choose the images of a training set that keep their label: as many of each class.
 
     Parameters
@@ -167,7 +171,7 @@ def split_labels(dataset: Dataset, labels: int, seed: int = 0, *, include_labell
         scarcest = int(counts.argmin())
         raise DatasetError(
             f"dataset {dataset.name!r}: {labels} labels are {each} of each class, but class "
-            f"{dataset.classes[scarcest]!r} has {counts[scarcest]} image(s); ask for at most "
+            f"{dataset.classes[scarcest]!r} has {counts[scarcest]} example(s); ask for at most "
             f"{counts[scarcest] * dataset.num_classes} labels"
         )
     chosen = [
@@ -179,7 +183,7 @@ def split_labels(dataset: Dataset, labels: int, seed: int = 0, *, include_labell
     unlabelled = everything if include_labelled else np.setdiff1d(everything, labelled)
     if len(unlabelled) == 0:
         raise DatasetError(
-            f"dataset {dataset.name!r}: all {len(dataset)} images keep their label, so none is left without one; ask "
+            f"dataset {dataset.name!r}: all {len(dataset)} examples keep their label, so none is left without one; ask "
             "for fewer labels, or include the labelled images among the unlabelled"
         )
     return LabelSplit(labelled, unlabelled, seed, fingerprint(dataset))

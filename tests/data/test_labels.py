@@ -77,7 +77,7 @@ def test_every_image_can_be_chosen():
         (0, "got 0; use 3$"),
         (-3, "got -3"),
         (31, "got 31; use 30$"),
-        (33, r"33 labels are 11 of each class, but class 'b' has 10 image\(s\); ask for at most 30 labels"),
+        (33, r"33 labels are 11 of each class, but class 'b' has 10 example\(s\); ask for at most 30 labels"),
     ],
 )
 def test_a_number_of_labels_that_does_not_work_says_which_does(labels, message):
@@ -88,7 +88,7 @@ def test_a_number_of_labels_that_does_not_work_says_which_does(labels, message):
 def test_no_image_left_without_a_label():
     dataset = made_up([4, 4])
     assert len(split_labels(dataset, 8).unlabelled) == 8
-    with pytest.raises(DatasetError, match="all 8 images keep their label"):
+    with pytest.raises(DatasetError, match="all 8 examples keep their label"):
         split_labels(dataset, 8, include_labelled=False)
 
 

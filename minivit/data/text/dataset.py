@@ -162,6 +162,11 @@ class TokenDataset:
         )
 
     @property
+    def inputs(self) -> Tokens:
+        """The tokens: what a model takes, one example a row."""
+        return self.tokens
+
+    @property
     def num_classes(self) -> int:
         """The number of classes, whether or not each has a text here."""
         return len(self.classes)
