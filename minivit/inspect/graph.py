@@ -199,13 +199,14 @@ def _names_of(fn: Callable[..., Any], inputs: Sequence[Any], names: Sequence[str
 
 def _check_opened(trace: Trace, opened: tuple[str, ...]) -> None:
     composed = {frame.name for frame in trace.frames if frame.kind == "op"}
-    ran = {value.name for value in trace.values if value.kind == "op"}
+    ops = [value for value in trace.values if value.kind == "op"]
     for name in opened:
         if name == "all" or name in composed:
             continue
-        if name in ran:
+        if any(op.name == name for op in ops):
             raise ValueError(f"draw_graph: {name} is a primitive, there is nothing in it to open")
-        raise ValueError(f"draw_graph: no op {name!r} ran that could be opened; ran: {', '.join(sorted(ran))}")
+        outside = {op.name for op in ops if all(trace.frames[index].kind == "module" for index in op.frames)}
+        raise ValueError(f"draw_graph: no op {name!r} ran; there were {', '.join(sorted(composed | outside))}")
 
 
 def _norms_of(trace: Trace, parts: Parts, routes: list[Route]) -> GradientNorms:

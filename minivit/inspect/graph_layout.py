@@ -151,14 +151,13 @@ def place(items: Sequence[Item], wires: Sequence[Wire]) -> tuple[float, float]:
         for cell in layer:
             if cell.item is not None:
                 item = items[cell.item]
-                item.x = cell.x - cell.left
+                item.x = cell.x - item.left
                 item.y = (tops[cell.rank] + bottoms[cell.rank] - item.height) / 2
     for wire, chain in zip(wires, chains, strict=True):
         _lead(wire, chain, items, tops, bottoms)
-    width = max((item.x + item.width for item in items), default=0.0)
-    for layer in layers:
-        width = max([width, *(cell.x + cell.right for cell in layer)])
-    return width, bottoms[-1] if bottoms else 0.0
+    right = [item.x + item.width for item in items]
+    right += [cell.x + cell.right for layer in layers for cell in layer if cell.item is None]
+    return max(right, default=0.0), max(bottoms, default=0.0)
 
 
 # Ranks
@@ -177,7 +176,7 @@ def _ranks(items: Sequence[Item], wires: Sequence[Wire]) -> list[int]:
     for index in order:
         if items[index].pinned != "top":
             rank[index] = max([first, *(rank[wire.source] + wire.span for wire in into[index])])
-    last = max(rank, default=0)
+    last = 1 + max((r for item, r in zip(items, rank, strict=True) if item.pinned != "bottom"), default=0)
     rank = [last if item.pinned == "bottom" else r for item, r in zip(items, rank, strict=True)]
     for index in reversed(order):  # what has more wires below than above moves down to them: shorter wires
         if not items[index].pinned and len(out[index]) > len(into[index]):
@@ -323,7 +322,8 @@ def _move_sideways(layers: list[list[_Cell]], items: Sequence[Item]) -> None:
         moved += [_pull(layers, block, -1) for block in sorted(blocks, key=lambda block: block.x)]
         if max(moved, default=0.0) < 0.05:
             break
-    left = min((cell.x - cell.left for layer in layers for cell in layer), default=0.0)
+    edges = [cell.x - (cell.left if cell.item is None else items[cell.item].left) for layer in layers for cell in layer]
+    left = min(edges, default=0.0)
     for block in blocks:
         block.move(-left)
 

@@ -116,7 +116,8 @@ def _box(shape: Shape, parts: Parts, norm: Norm) -> str:
         drawn = _outline(shape, style) + _words(shape, style.ink)
     value = box.values[0] if box.values else None
     about = tooltip_of(box, parts, None if value is None else norm(parts.carried_from.get(value, frozenset())))
-    return f"<g>{f'<title>{escape(about)}</title>' if about else ''}{drawn}</g>"
+    hint = f"<title>{escape(about)}</title>" if about else ""
+    return f'<g class="{box.kind} {box.state}" data-node="{box.key}">{hint}{drawn}</g>'
 
 
 def _outline(shape: Shape, style: _Style) -> str:
@@ -201,7 +202,12 @@ def _strand(strand: Strand, colour: str, width: float, *, dashed: bool) -> str:
         path.append(f"V{_n(y2)}")
     path[-1] = f"V{_n(end - tip)}"
     dashes = ' stroke-dasharray="5 4"' if dashed else ""
-    line = f'<path d="{"".join(path)}" fill="none" stroke="{colour}" stroke-width="{width:.1f}"{dashes}/>'
+    course = strand.route.course
+    ends = f'data-source="{course.origin}" data-target="{course.target.key if course.target.kind == "box" else ""}"'
+    line = (
+        f'<path class="edge {strand.route.state}" {ends} d="{"".join(path)}" fill="none" stroke="{colour}" '
+        f'stroke-width="{width:.1f}"{dashes}/>'
+    )
     if not strand.has_arrow:
         return line
     half, high = 2.6 + 0.8 * width, tip + 1.6
@@ -215,8 +221,8 @@ def _label(strand: Strand) -> str:
     half = text_width(strand.label, LABEL) / 2 + 1
     colour = BLUE if strand.norm is not None else "#66727e"
     return (
-        f'<rect x="{_n(x - half)}" y="{_n(y - 6.5)}" width="{_n(2 * half)}" height="13" rx="3" fill="{CARD}"/>'
-        + _text(x, y + 3.8, strand.label, LABEL, colour, anchor="middle")
+        f'<g class="norm"><rect x="{_n(x - half)}" y="{_n(y - 6.5)}" width="{_n(2 * half)}" height="13" rx="3" '
+        f'fill="{CARD}"/>{_text(x, y + 3.8, strand.label, LABEL, colour, anchor="middle")}</g>'
     )
 
 

@@ -215,7 +215,7 @@ def _key(shape: tuple[int, ...], key: Any) -> tuple[tuple[Any, ...], bool]:
 class StandInArray:
     """An array on a stand-in device. Made by the functions of `xp`, by `from_host` and by computing."""
 
-    __slots__ = ("_device", "_host")
+    __slots__ = ("__weakref__", "_device", "_host")  # weak references can be made to CuPy's, too
     __array_ufunc__ = None
     __hash__ = None
 
