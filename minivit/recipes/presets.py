@@ -42,7 +42,7 @@ HYBRID: dict[str, Any] = {
 }
 
 # The same behind three convolutions, which leave 16 tokens: less accurate in the end, and faster.
-SMALL: dict[str, Any] = {**HYBRID, "patch_size": 8, "stem": (48, 96, 128)}
+SMALL: dict[str, Any] = {**HYBRID, "patch_size": 8, "stem": (24, 48, 64), "dim": 64, "mlp_dim": 128}
 
 PRESETS: dict[str, dict[str, Any]] = {
     "cifar10": {"minutes": 10.0, "batch_size": 64, "optimizer": "muon"},
@@ -62,7 +62,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 MODELS: dict[str, dict[str, Any]] = {
     "cifar10": HYBRID,
     "cifar100": HYBRID,
-    "shapes": {**SMALL, "stem": (32, 64, 96), "dim": 96},
+    "shapes": {**HYBRID, "patch_size": 8, "stem": (32, 64, 96), "dim": 96},
     "folder": HYBRID,
     "digits": {
         "image_size": 8,

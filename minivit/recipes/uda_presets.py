@@ -27,7 +27,7 @@ UDA_COMMON: dict[str, Any] = {
     "ema": 0.99,
 }
 
-TRIALS: dict[str, int] = {"digits": 10, "shapes": 27, "cifar10": 5}
+TRIALS: dict[str, int] = {"digits": 10, "shapes": 28, "cifar10": 8}
 
 PRESETS: dict[str, list[tuple[int, dict[str, Any]]]] = {
     # data set -> (up to so many labels, settings), in rising order; the last stands for all above it too
@@ -40,6 +40,7 @@ PRESETS: dict[str, list[tuple[int, dict[str, Any]]]] = {
                 "labels": 40,
                 "unlabelled_ratio": 3.0,
                 "optimizer": "muon",
+                "confidence": 0.6,
                 "augmentation": "timm",
                 "labelled_augmentation": "timm",
                 "crop": 8,
