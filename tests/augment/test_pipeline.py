@@ -63,3 +63,14 @@ def test_uda_comes_first_and_what_it_blanks_is_the_mean_in_the_end(mode):
     np.testing.assert_array_equal(augmented, np.where(blank, 0, expected))
     parts = [augment(images[s], 9, index[s]) for s in (np.s_[:31], np.s_[31:])]
     np.testing.assert_array_equal(np.concatenate(parts), augmented)
+
+
+@pytest.mark.parametrize("style", ["torchvision", "timm", "fixmatch"])
+def test_the_other_styles_are_given_cropped_and_flipped_images(style):
+    images, index = make(50)
+    policy = randaugment(style, seed=8, image_size=8)
+    augment = TrainAugmentation(MEAN, STD, 5, padding=2, cutout_size=3, policy=policy)
+    key = {"seed": 5, "step": 9, "image_index": index}
+    expected, _ = policy(random_flip(random_crop(images, 2, **key), **key), 9, index)
+    expected = cutout(normalize(expected, MEAN, STD), 3, fill=0.0, **key)
+    np.testing.assert_array_equal(augment(images, 9, index), expected)

@@ -88,7 +88,9 @@ def uda(height: int, width: int, *, num_ops: int = 2, probability: float = 0.5, 
     the black, or the grey of a cutout, below transparent pixels comes to light, changed by the operation like any
     colour. All others go on changing the colours below.
 
-    Pixels are stated for images of 32x32; they grow with the image.
+    Pixels are stated for images of 32x32; they grow with the image. One thing is not reproduced: there the bytes are
+    normalised and brought back before the operations, and are cut off and not rounded, so that about one value in
+    thirteen comes out one level darker.
     """
     levels = range(1, 10)
     nothing = _unsigned(levels, lambda _: 0.0)
