@@ -158,6 +158,15 @@ def test_affine_transforms_are_pillows_by_any_value(value, size, data):
     np.testing.assert_array_equal(found, from_pillow(expected))
 
 
+def test_autocontrast_rounds_as_pillow_between_any_two_values():
+    """Where 255 (v - low) / (high - low) is whole, the rounding of floats decides which level it is cut off to."""
+    pairs = [(low, low + reach) for reach in range(1, 256) for low in {0, 1, 7, (255 - reach) // 2, 255 - reach}]
+    pairs = np.array([(low, high) for low, high in pairs if high < 256])
+    images = np.clip(np.arange(256), pairs[:, :1], pairs[:, 1:]).astype(np.uint8).reshape(-1, 1, 16, 16)
+    for image, result in zip(images, OPERATIONS["AutoContrast"](images), strict=True):
+        np.testing.assert_array_equal(result, from_pillow(ImageOps.autocontrast(to_pillow(image))))
+
+
 def test_posterize_to_no_bits_is_black():
     images = make(3, 8, 8)
     assert (OPERATIONS["Posterize"](images, 0) == 0).all()

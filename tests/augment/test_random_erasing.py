@@ -69,6 +69,12 @@ def test_a_box_that_never_fits_is_left_out():
     np.testing.assert_array_equal(erased, images)
 
 
+def test_a_constant_may_be_another():
+    images, index = make(40)
+    erased, filled = (random_erasing(images, image_index=index, fill=fill, **KEY) for fill in (0.0, -1.5))
+    np.testing.assert_array_equal(filled, np.where(erased == 0, np.float32(-1.5), images))
+
+
 def test_noise_is_normal_and_differs_by_pixel_and_channel():
     images, index = make(200)
     key = {"image_index": index, "area": (0.3, 0.4)} | KEY
