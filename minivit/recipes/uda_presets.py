@@ -27,7 +27,15 @@ UDA_COMMON: dict[str, Any] = {
     "ema": 0.99,
 }
 
-TRIALS: dict[str, int] = {"digits": 10, "shapes": 28, "cifar10": 8}
+TRIALS: dict[str, int] = {"digits": 10, "shapes": 28, "cifar10": 9}
+
+SMALL_IMAGES: dict[str, Any] = {
+    "model": "small",
+    "minutes": 10.0,
+    "unlabelled_ratio": 3.0,
+    "labelled_augmentation": "weak",
+    "optimizer": "muon",
+}
 
 PRESETS: dict[str, list[tuple[int, dict[str, Any]]]] = {
     # data set -> (up to so many labels, settings), in rising order; the last stands for all above it too
@@ -48,12 +56,9 @@ PRESETS: dict[str, list[tuple[int, dict[str, Any]]]] = {
             },
         )
     ],
-    "cifar10": [
-        (250, {"minutes": 10.0, "labels": 250, "optimizer": "muon"}),
-        (4000, {"minutes": 10.0, "labels": 4000, "optimizer": "muon"}),
-    ],
-    "cifar100": [(10000, {"minutes": 10.0, "labels": 10000, "optimizer": "muon"})],
-    "folder": [(1000, {"minutes": 10.0, "labels": 1000, "optimizer": "muon"})],
+    "cifar10": [(4000, {**SMALL_IMAGES, "labels": 4000})],
+    "cifar100": [(10000, {**SMALL_IMAGES, "labels": 10000})],
+    "folder": [(1000, {**SMALL_IMAGES, "labels": 1000})],
 }
 
 
