@@ -358,7 +358,7 @@ def _main(links: list[tuple[_Link, int]]) -> _Link | None:
     """
     if not links:
         return None
-    ranked = [(-min(link.wire.weight, 1.0), shared, -link.wire.weight) for link, shared in links]
+    ranked = [(-link.wire.weight, shared) for link, shared in links]
     alike = [link for (link, _), rank in zip(links, ranked, strict=True) if rank == min(ranked)]
     alike.sort(key=lambda link: (link.above.order, link.below.order))
     return alike[len(alike) // 2] if len(alike) % 2 else None
