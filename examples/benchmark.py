@@ -13,7 +13,8 @@ disturbs both. The ratio is the median over the rounds of PyTorch's time divided
 
 The third counts the images that each augmentation makes in a second, in one thread. The fourth times UDA's step as
 train_uda.py makes it, with augmentation running ahead of it, beside the same step on batches that lie ready. Their
-ratio, again the median over alternating rounds, is what augmentation costs a step: 1 is nothing.
+ratio, again the median over alternating rounds, is what augmentation costs a step: 1 is nothing. It also tells how long
+a step waits for its batch and, by CPU time, how much of the work augmentation is, on however busy a machine.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ from minivit.recipes.supervised import PreparedBatch, SupervisedStep
 from minivit.recipes.throughput import augmentation_speeds, time_steps
 from minivit.recipes.uda_config import UdaConfig
 from minivit.recipes.uda_presets import uda_preset
+
+SECONDS = ("wall", "waiting", "cpu")
 
 
 @dataclass
@@ -286,7 +289,7 @@ def images_at_hand(options: Options) -> data.Splits:
     """The data set, or drawn shapes in its place."""
     if options.dataset == "cifar10" and data.find("cifar10") is None:
         print("CIFAR-10 is not at hand: drawn shapes take its place")
-        return data.load("shapes")
+        return data.load("shapes", train=5000, validation=100, test=100)
     return data.load(options.dataset, download=False)
 
 
@@ -304,7 +307,7 @@ def measure_augmentations(options: Options) -> dict[str, Any]:
         {"crop_flip": augmentation(), **styles}, images, steps=options.steps, rounds=options.rounds
     )
     for name, speed in speeds.items():
-        print(f"{name:12s} {speed:9,.0f} images/s in one thread")
+        print(f"{name:12s} {speed:9,.0f} images in a second of one thread")
     rows = {name: {"images_per_second": speed} for name, speed in speeds.items()}
     return {
         "mode": options.mode,
@@ -327,13 +330,28 @@ def measure_uda_step(options: Options) -> dict[str, Any]:
     ).filled(uda_preset(options.dataset))
     procedure = SemiSupervised(config, images_at_hand(options), options.dataset)
     times = time_steps(procedure, steps=options.steps, warmup=options.warmup, rounds=options.rounds)
-    prefetched, prepared, preparation = map(statistics.median, (times.prefetched, times.prepared, times.preparation))
-    ratio = statistics.median(times.ratios)
-    rounds = ", ".join(f"{one:.3f}" for one in times.ratios)
-    speed = procedure.batch_size / prefetched
-    print(f"{1e3 * prefetched:.1f} ms a step with augmentation ahead of it, {speed:.1f} images/s")
-    print(f"{1e3 * prepared:.1f} ms with batches that lie ready; one thread prepares one in {1e3 * preparation:.1f} ms")
-    print(f"ratio {ratio:.3f} (rounds {rounds}); 1 if augmentation costs a step nothing")
+    found = {
+        name: {kind: statistics.median(getattr(seconds, kind) for seconds in rounds) for kind in SECONDS}
+        for name, rounds in vars(times).items()
+    }
+    prefetched, prepared, preparation = found["prefetched"], found["prepared"], found["preparation"]
+    speed, ratio = procedure.batch_size / prefetched["wall"], statistics.median(times.ratios)
+    summary = {
+        "images_per_second": speed,
+        "seconds": found,
+        "ratios": times.ratios,
+        "prefetched_over_prepared": ratio,
+        "waiting_share": prefetched["waiting"] / prefetched["wall"],
+        "preparation_share": preparation["cpu"] / (preparation["cpu"] + prepared["cpu"]),
+        "cores_used": prepared["cpu"] / prepared["wall"],
+    }
+    print(f"{1e3 * prefetched['wall']:.1f} ms a step with augmentation ahead of it, {speed:.1f} images/s")
+    print(f"{1e3 * prepared['wall']:.1f} ms with batches that lie ready, on {summary['cores_used']:.2f} cores' time")
+    print(f"ratio {ratio:.3f} (rounds {', '.join(f'{one:.3f}' for one in times.ratios)}); 1 if augmentation is free")
+    print(
+        f"augmentation takes {100 * summary['preparation_share']:.1f} % of the CPU time; waiting for batches takes "
+        f"{100 * summary['waiting_share']:.1f} % of a step"
+    )
     return {
         "mode": options.mode,
         "dataset": procedure.train_set.name,
@@ -343,12 +361,7 @@ def measure_uda_step(options: Options) -> dict[str, Any]:
         "unlabelled": config.unlabelled_size,
         "augmentation": config.augmentation,
         "threads": procedure.workers.count,
-        "images_per_second": speed,
-        "step_seconds": prefetched,
-        "prepared_step_seconds": prepared,
-        "preparation_seconds": preparation,
-        "ratios": times.ratios,
-        "prefetched_over_prepared": ratio,
+        **summary,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -19,27 +19,45 @@ from minivit.recipes.step import TrainingStep
 
 
 @dataclass(frozen=True)
-class StepTimes:
-    """Seconds, a value for each round.
+class Seconds:
+    """What a step, or the preparation of a batch, took on average over a round.
 
     Attributes
     ----------
-    prefetched : list of float
+    wall : float
+    waiting : float
+        Part of it in which a step waited for its batch.
+    cpu : float
+        CPU time of all threads together: what else the machine does hardly changes it.
+    """
+
+    wall: float
+    waiting: float
+    cpu: float
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """One entry of each list for each round.
+
+    Attributes
+    ----------
+    prefetched : list of Seconds
         Of a step while batches are prepared ahead of it, as in a run.
-    prepared : list of float
+    prepared : list of Seconds
         Of a step while nothing is prepared: the batches lie ready.
-    preparation : list of float
+    preparation : list of Seconds
         Of preparing a batch, in one thread with nothing beside it.
     """
 
-    prefetched: list[float]
-    prepared: list[float]
-    preparation: list[float]
+    prefetched: list[Seconds]
+    prepared: list[Seconds]
+    preparation: list[Seconds]
 
     @property
     def ratios(self) -> list[float]:
         """What preparing ahead makes of a step's time: 1 where it costs nothing, and far above where a step waits."""
-        return [ahead / ready for ahead, ready in zip(self.prefetched, self.prepared, strict=True)]
+        return [ahead.wall / ready.wall for ahead, ready in zip(self.prefetched, self.prepared, strict=True)]
 
 
 def time_steps(procedure: Procedure, *, steps: int, warmup: int, rounds: int) -> StepTimes:
@@ -73,13 +91,14 @@ def time_steps(procedure: Procedure, *, steps: int, warmup: int, rounds: int) ->
         def time_prefetched(first: int) -> None:
             # Without an end: at the last timed steps, too, batches of later ones are being prepared.
             with closing(procedure.ahead(stepper, itertools.count(first))) as batches:
-                times.prefetched.append(_seconds_a_step(stepper, batches, steps, warmup))
+                times.prefetched.append(_time_of_step(stepper, batches, steps, warmup))
 
         def time_prepared(first: int) -> None:
-            begun = time.perf_counter()
+            wall, cpu = time.perf_counter(), time.process_time()
             batches = [procedure.prepare(stepper, number) for number in range(first, first + warmup + steps)]
-            times.preparation.append((time.perf_counter() - begun) / len(batches))
-            times.prepared.append(_seconds_a_step(stepper, batches, steps, warmup))
+            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+            times.preparation.append(Seconds(wall / len(batches), 0.0, cpu / len(batches)))
+            times.prepared.append(_time_of_step(stepper, iter(batches), steps, warmup))
 
         for number in range(rounds):
             halves = (time_prefetched, time_prepared)
@@ -88,21 +107,27 @@ def time_steps(procedure: Procedure, *, steps: int, warmup: int, rounds: int) ->
     return times
 
 
-def _seconds_a_step(stepper: TrainingStep, batches: Iterable[Any], steps: int, warmup: int) -> float:
+def _time_of_step(stepper: TrainingStep, batches: Iterator[Any], steps: int, warmup: int) -> Seconds:
     """The mean over `steps` steps after the warm-up, the wait for their batches included."""
-    source: Iterator[Any] = iter(batches)
-    for batch in itertools.islice(source, warmup):
+    for batch in itertools.islice(batches, warmup):
         stepper(batch).is_finite()
-    begun = time.perf_counter()
-    for batch in itertools.islice(source, steps):
+    waiting = 0.0
+    begun, cpu = time.perf_counter(), time.process_time()
+    for _ in range(steps):
+        asked = time.perf_counter()
+        batch = next(batches)
+        waiting += time.perf_counter() - asked
         stepper(batch).is_finite()  # waits for the device, as the trainer does
-    return (time.perf_counter() - begun) / steps
+    wall, cpu = time.perf_counter() - begun, time.process_time() - cpu
+    return Seconds(wall / steps, waiting / steps, cpu / steps)
 
 
 def augmentation_speeds(
     augmentations: Mapping[str, Callable[[Array, int, Array], Array]], images: Array, *, steps: int, rounds: int
 ) -> dict[str, float]:
-    """Images per second of several augmentations in one thread, which take turns.
+    """Images per second of several augmentations, which take turns, in one thread.
+
+    The seconds are the thread's own, in which it runs: what else the machine does hardly changes them.
 
     Parameters
     ----------
@@ -131,8 +156,8 @@ def augmentation_speeds(
         augment(images, 0, index)
     for number in range(rounds):
         for name, augment in augmentations.items():
-            begun = time.perf_counter()
+            begun = time.thread_time()
             for step in range(number * steps, (number + 1) * steps):
                 augment(images, step, index)
-            seconds[name].append((time.perf_counter() - begun) / steps)
+            seconds[name].append((time.thread_time() - begun) / steps)
     return {name: len(images) / statistics.median(measured) for name, measured in seconds.items()}

@@ -58,7 +58,12 @@ def test_the_uda_step_is_timed_with_and_without_augmentation_ahead_of_it(tmp_pat
     result = json.loads(out.read_text())
     assert printed == {name: result[name] for name in printed}
     assert (result["labelled"], result["unlabelled"], result["augmentation"]) == (8, 24, "uda")
-    assert result["images_per_second"] == pytest.approx(32 / result["step_seconds"])
+    seconds = result["seconds"]
+    assert seconds.keys() == {"prefetched", "prepared", "preparation"}
+    assert result["images_per_second"] == pytest.approx(32 / seconds["prefetched"]["wall"])
+    assert result["cores_used"] == pytest.approx(seconds["prepared"]["cpu"] / seconds["prepared"]["wall"])
+    assert 0 <= result["waiting_share"] < 1
+    assert 0 < result["preparation_share"] < 1
     assert result["prefetched_over_prepared"] == sorted(result["ratios"])[1]
 
 

@@ -11,13 +11,13 @@ from minivit.backend.cpu.threads import Workers
 from minivit.recipes import throughput
 from minivit.recipes.procedure import Procedure
 from minivit.recipes.semi_supervised import SemiSupervised
-from minivit.recipes.throughput import StepTimes, augmentation_speeds, time_steps
+from minivit.recipes.throughput import Seconds, StepTimes, augmentation_speeds, time_steps
 from minivit.recipes.uda_config import UdaConfig
 from minivit.recipes.uda_presets import uda_preset
 
 
 class Clock:
-    """Stands in for the module `time`."""
+    """Stands in for the module `time`; half of the time is the process's own, a quarter the thread's."""
 
     def __init__(self, monkeypatch):
         self.now = 0.0
@@ -25,6 +25,12 @@ class Clock:
 
     def perf_counter(self):
         return self.now
+
+    def process_time(self):
+        return self.now / 2
+
+    def thread_time(self):
+        return self.now / 4
 
 
 class Recorded(Procedure):
@@ -70,7 +76,8 @@ class Recorded(Procedure):
 def test_the_steps_of_both_halves_are_timed_and_their_warm_up_and_preparation_are_not(monkeypatch):
     procedure = Recorded(Clock(monkeypatch))
     times = time_steps(procedure, steps=3, warmup=1, rounds=2)
-    assert times == StepTimes(prefetched=[1.0, 1.0], prepared=[1.0, 1.0], preparation=[5.0, 5.0])
+    step, preparation = Seconds(wall=1.0, waiting=0.0, cpu=0.5), Seconds(wall=5.0, waiting=0.0, cpu=2.5)
+    assert times == StepTimes(prefetched=[step] * 2, prepared=[step] * 2, preparation=[preparation] * 2)
     assert procedure.steps == [0, 1, 2, 3] * 2 + [4, 5, 6, 7] * 2
     assert procedure.halves == ["prepared", "prefetched", "prefetched", "prepared"]
     # At the last timed step three batches are under way that no step takes: preparing ahead has no end in sight.
@@ -78,7 +85,23 @@ def test_the_steps_of_both_halves_are_timed_and_their_warm_up_and_preparation_ar
 
 
 def test_the_ratio_is_taken_round_by_round():
-    assert StepTimes([3.0, 8.0], [2.0, 4.0], [1.0, 1.0]).ratios == [1.5, 2.0]
+    times = [Seconds(wall, 0.0, 1.0) for wall in (3.0, 8.0, 2.0, 4.0)]
+    assert StepTimes(times[:2], times[2:], []).ratios == [1.5, 2.0]
+
+
+def test_a_step_that_waits_for_its_batch_is_told(monkeypatch):
+    clock = Clock(monkeypatch)
+
+    class Slow(Recorded):
+        def ahead(self, step, numbers):
+            for number in numbers:
+                clock.now += 2.0
+                yield number
+
+    times = time_steps(Slow(clock), steps=3, warmup=1, rounds=1)
+    assert times.prefetched == [Seconds(wall=3.0, waiting=2.0, cpu=1.5)]
+    assert times.prepared == [Seconds(wall=1.0, waiting=0.0, cpu=0.5)]
+    assert times.ratios == [3.0]
 
 
 def test_a_real_step_is_timed_and_trained(digits):
@@ -86,7 +109,9 @@ def test_a_real_step_is_timed_and_trained(digits):
     procedure = SemiSupervised(config.filled(uda_preset("digits")), digits, "digits")
     before = procedure.model.state_dict()
     times = time_steps(procedure, steps=1, warmup=0, rounds=2)
-    assert all(len(values) == 2 and min(values) > 0 for values in vars(times).values())
+    for rounds in (times.prefetched, times.prepared, times.preparation):
+        assert len(rounds) == 2
+        assert all(found.wall > found.waiting >= 0 and found.cpu > 0 for found in rounds)
     assert any((array != before[name]).any() for name, array in procedure.model.state_dict().items())
 
 
@@ -105,7 +130,7 @@ def test_augmentations_take_turns_and_every_call_is_another_step(monkeypatch):
 
     slow, fast = augmentation("slow", 3.0), augmentation("fast", 0.5)
     speeds = augmentation_speeds({"slow": slow, "fast": fast}, images, steps=2, rounds=2)
-    assert speeds == {"slow": 2.0, "fast": 12.0}
+    assert speeds == {"slow": 8.0, "fast": 48.0}
     first = [("slow", 0), ("slow", 1), ("fast", 0), ("fast", 1)]
     second = [("slow", 2), ("slow", 3), ("fast", 2), ("fast", 3)]
     assert calls == [("slow", 0), ("fast", 0), *first, *second]  # a call each that is not timed, then two rounds
@@ -117,7 +142,7 @@ def test_one_slow_round_does_not_move_the_median(monkeypatch):
     def augment(images, step, index):
         clock.now += 100.0 if step == 1 else 1.0
 
-    assert augmentation_speeds({"one": augment}, np.zeros((4, 1, 2, 2), np.uint8), steps=1, rounds=3) == {"one": 4.0}
+    assert augmentation_speeds({"one": augment}, np.zeros((4, 1, 2, 2), np.uint8), steps=1, rounds=3) == {"one": 16.0}
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 0, "rounds": 1}, {"steps": 1, "rounds": 0}])
