@@ -43,7 +43,7 @@ STYLES = {
     "group": _Style("#f4f8fc", "#7ba6cc", dashed=True, rounded=9),
 }
 NO_GRADIENT = _Style("#ffffff", "#8793a0")  # an op of constants
-OUT_OF_REACH = _Style(PALE, FAINT, ink="#66727e")  # behind the cut
+OUT_OF_REACH = _Style(PALE, FAINT, ink="#596570")  # behind the cut
 
 
 def svg_of(picture: Picture, parts: Parts, norm: Norm, title: str, summary: str) -> str:
@@ -219,7 +219,7 @@ def _strand(strand: Strand, colour: str, width: float, *, dashed: bool) -> str:
 def _label(strand: Strand) -> str:
     x, y = strand.label_at
     half = text_width(strand.label, LABEL) / 2 + 1
-    colour = BLUE if strand.norm is not None else "#66727e"
+    colour = BLUE if strand.norm is not None else QUIET
     return (
         f'<g class="norm"><rect x="{_n(x - half)}" y="{_n(y - 6.5)}" width="{_n(2 * half)}" height="13" rx="3" '
         f'fill="{CARD}"/>{_text(x, y + 3.8, strand.label, LABEL, colour, anchor="middle")}</g>'
