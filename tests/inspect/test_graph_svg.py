@@ -51,17 +51,16 @@ def points_on(path, steps=16):
     points = []
     for command, arguments in re.findall(r"([MVC])([^MVC]*)", path):
         values = numbers(arguments)
-        ends = {"M": [(x, y)] * 3 + [tuple(values)], "V": [(x, y), (x, y), (x, values[0]), (x, values[0])]}.get(
-            command, [(x, y), *itertools.batched(values, 2)] if hasattr(itertools, "batched") else None
-        ) or [(x, y), tuple(values[:2]), tuple(values[2:4]), tuple(values[4:])]
-        if command != "M":
-            for step in range(steps + 1):
-                t = step / steps
-                weights = (1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3
-                points.append(
-                    tuple(sum(w * end[axis] for w, end in zip(weights, ends, strict=True)) for axis in (0, 1))
-                )
-        x, y = ends[-1]
+        if command == "M":
+            x, y = values
+            continue
+        last = (x, values[0]) if command == "V" else tuple(values[4:])
+        ends = [(x, y), (x, y), last, last] if command == "V" else [(x, y), tuple(values[:2]), tuple(values[2:4]), last]
+        for step in range(steps + 1):
+            t = step / steps
+            weights = (1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3
+            points.append(tuple(sum(w * end[axis] for w, end in zip(weights, ends, strict=True)) for axis in (0, 1)))
+        x, y = last
     return points
 
 
@@ -112,11 +111,11 @@ class Residual(nn.Module):
 
 
 def network(x, y):
-    torch_free = [Residual(6) for _ in range(2)]
-    a = torch_free[0](x)
+    first, second = Residual(6), Residual(6)
+    a = first(x)
     with mv.no_grad():
-        target = torch_free[1](a)
-    b = torch_free[1](torch_free[0](y))
+        target = second(a)
+    b = second(first(y))
     return ops.kl_divergence(target_logits=target, pred_logits=b).mean() + (a * b).sum()
 
 
