@@ -104,7 +104,7 @@ class Ours:
             self.model, config, 10**9, self.workers, augmentation, self.model.config["num_classes"]
         )
         self.batch = PreparedBatch(
-            *random_batch(options, self.model), index=np.arange(options.batch), step=10**8, epoch=0
+            *random_batch(options, self.model), index=np.arange(options.batch), step=10**8
         )
 
     def step(self) -> float:
@@ -357,8 +357,8 @@ def measure_uda_step(options: Options) -> dict[str, Any]:
         "dataset": procedure.train_set.name,
         "model": "preset",
         "parameters": procedure.model.count_parameters(),
-        "labelled": procedure.batch_size - config.unlabelled_size,
-        "unlabelled": config.unlabelled_size,
+        "labelled": procedure.labelled_order.batch_size,
+        "unlabelled": procedure.unlabelled_order.batch_size,
         "augmentation": config.augmentation,
         "threads": procedure.workers.count,
         **summary,

@@ -118,7 +118,17 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """From the dictionary of its fields that a run folder keeps."""
+        """From the dictionary of its fields that a run folder keeps.
+
+        Raises
+        ------
+        ValueError
+            If there are other fields: the run is another program's, or another version's.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        if set(values) != known:
+            odd = ", ".join(sorted(set(values) ^ known))
+            raise ValueError(f"the run's settings are not {cls.__name__}'s: {odd}; go on with the program that made it")
         return cls(**values)
 
 

@@ -31,7 +31,7 @@ class Procedure(ABC):
         On the device of the run.
     workers : Workers
     steps_per_epoch : int
-        Steps in which each labelled training example is seen about once.
+        Steps in which each training example is seen about once; between them, the held-out examples are looked at.
     batch_size : int
         Examples that a step takes in: what a speed is counted in.
     step_cost : float
@@ -84,7 +84,10 @@ class Procedure(ABC):
         return {"loss": f"{record['loss']:.3f}", "accuracy": f"{100 * record['accuracy']:.1f}%"}
 
     def write_inputs(self, folder: Path) -> None:  # noqa: B027 - most have nothing to write
-        """Write into the run folder what the run was given and a configuration does not say, such as a split."""
+        """Write into the folder of a new run what it was given and a configuration does not say, such as a split."""
+
+    def check_inputs(self, folder: Path) -> None:  # noqa: B027
+        """Raise a `ResumeError` if the run in a folder was given something else."""
 
 
 class ImageProcedure(Procedure):

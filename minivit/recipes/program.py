@@ -62,12 +62,16 @@ def run_to_result(trainer: Trainer, command: Callable[[int], str], *, resume: bo
     -------
     dict
         What was written.
+
+    Raises
+    ------
+    Interrupted
+        On Ctrl-C, be it during the final evaluation, whose result is written all the same.
     """
     if not resume and trainer.folder.finished:
         trainer.console.message(f"{trainer.folder} holds a finished run, which this one replaces")
-        trainer.folder.results.unlink()
     results = trainer.run(resume=resume)
-    return write_result(
+    written = write_result(
         trainer.folder.results,
         results,
         command=command(results["steps"]),
@@ -75,6 +79,9 @@ def run_to_result(trainer: Trainer, command: Callable[[int], str], *, resume: bo
         wall_seconds=trainer.seconds,
         device=trainer.config.device,
     )
+    if trainer.interrupted:
+        raise Interrupted
+    return written
 
 
 def repeatable_command(script: str, config: TrainConfig, preset: dict[str, Any], steps: int, threads: int) -> str:
@@ -124,7 +131,7 @@ def exit_code(work: Callable[[], None], console: Console, go_on: Callable[[], st
     """
     try:
         work()
-    except Interrupted:
+    except (Interrupted, KeyboardInterrupt):
         console.message(f"interrupted; go on with\n  python {shlex.quote(sys.argv[0])} {go_on()}")
         return 130
     except (

@@ -47,6 +47,11 @@ class RunFolder:
         """Whether a run has been planned here."""
         return self.plan.exists()
 
+    def clear(self) -> None:
+        """Remove what an earlier run left, so that none of it can be taken for the new run's."""
+        for path in (self.results, self.checkpoint, self.metrics, self.plan):
+            path.unlink(missing_ok=True)
+
     def write_plan(self, plan: dict[str, Any]) -> None:
         """Write the plan, whole or not at all."""
         self.path.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,6 @@ class PreparedBatch:
     index : array (B,)
         Keys of the random masks.
     step : int
-    epoch : int
     """
 
     images: Array
@@ -38,7 +37,6 @@ class PreparedBatch:
     labels: Array
     index: Array
     step: int
-    epoch: int
 
     @property
     def size(self) -> int:
@@ -86,7 +84,7 @@ class SupervisedStep(TrainingStep):
                 seed=self.config.seed,
                 step=batch.step,
             )
-        return PreparedBatch(pixels, targets, labels, index, batch.step, batch.epoch)
+        return PreparedBatch(pixels, targets, labels, index, batch.step)
 
     def forward_backward(self, batch: PreparedBatch, gradients: ParallelGradients | None = None) -> dict[str, Array]:
         """Gradients of the mean loss on every parameter; the loss and the share of right answers."""

@@ -27,6 +27,7 @@ from minivit.recipes.run_folder import ResumeError, RunFolder
 from minivit.recipes.step import StepResult, TrainingStep
 
 LOGGED_EVERY = 20  # steps
+UNKNOWN_STEPS = 10**9  # of a schedule whose length is being found out: more than are timed
 WARM_UP_STEPS, TIMED_STEPS = 3, 12  # of measuring the speed, at least
 TIMED_SHARE = 0.03  # of the budget that the measurement takes: the first seconds are faster than the rest
 SHARE_OF_BUDGET = 0.85  # the rest is for what the measurement did not see: a machine is rarely steadier
@@ -78,7 +79,7 @@ class Trainer:
     def _steps_within(self, budget: float) -> int:
         """Measure the speed in a few steps, undo them, and count how many fit."""
         weights = self.model.state_dict()
-        stepper = self.procedure.make_step(1000)
+        stepper = self.procedure.make_step(UNKNOWN_STEPS)
         timed, number = 0.0, 0
         while number < WARM_UP_STEPS + TIMED_STEPS or timed < TIMED_SHARE * budget:
             begun = time.monotonic()
@@ -123,11 +124,12 @@ class Trainer:
             On Ctrl-C; the run can be resumed.
         NonFiniteError
             If loss or gradients are not finite; names the first op and layer.
+        ResumeError
+            If the folder's run is another, or was given other data.
         """
         use_device(self.config.device)
         with self._stop_on_interrupt(), blas_threads(1), self.workers:
-            total_steps = self._read_plan() if resume else self._plan()
-            self._write_plan(total_steps)
+            total_steps = self._read_plan() if resume else self._begin()
             stepper = self.procedure.make_step(total_steps)
             step = self._restore(stepper) if resume else 0
             self._log = MetricsLog(self.folder.metrics, keep_until=step if resume else -1)
@@ -244,29 +246,44 @@ class Trainer:
         }
 
     @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C has been pressed, be it in the final evaluation."""
+        return self._stop.is_set()
+
+    @property
     def seconds(self) -> float:
         """Wall-clock seconds of the run so far, those before an interruption included."""
         return self.earlier_seconds + time.monotonic() - self.started
 
     # The folder
 
-    def _write_plan(self, total_steps: int) -> None:
+    def _begin(self) -> int:
+        """Plan a new run, in place of what the folder may hold."""
+        self.folder.clear()
+        total_steps = self._plan()
         self.folder.write_plan(
             {
+                "procedure": type(self.procedure).__name__,
                 "config": dataclasses.asdict(self.config),
                 "total_steps": total_steps,
                 "threads": self.workers.count,
             }
         )
         self.procedure.write_inputs(self.folder.path)
+        return total_steps
 
     def _read_plan(self) -> int:
         plan = self.folder.read_plan()
-        if plan["threads"] != self.workers.count:
+        procedure = type(self.procedure).__name__
+        if plan["procedure"] != procedure:
+            raise ResumeError(f"{self.folder} holds a run of {plan['procedure']}, which {procedure} cannot go on with")
+        on_cpu = self.config.device == plan["config"]["device"] == "cpu"
+        if on_cpu and plan["threads"] != self.workers.count:
             raise ResumeError(
                 f"the run in {self.folder} used {plan['threads']} threads, this machine would use "
                 f"{self.workers.count}: sums would round differently; pass --threads {plan['threads']}"
             )
+        self.procedure.check_inputs(self.folder.path)
         return int(plan["total_steps"])
 
     def _save(self, stepper: TrainingStep, done: int) -> None:
@@ -317,7 +334,7 @@ class Trainer:
 
 
 class _Window:
-    """The steps since the last line of the log; read only then, so that a GPU is not made to wait.
+    """The steps since the last line of the log, read all at once.
 
     Parameters
     ----------

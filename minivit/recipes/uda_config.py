@@ -71,7 +71,10 @@ class UdaConfig(TrainConfig):
         """A copy in which the preset's values stand for what is None; its ratio gives way to a given batch size."""
         if self.unlabelled_batch_size is not None:
             preset = {**preset, "unlabelled_ratio": None}
-        return super().filled(preset)
+        filled = super().filled(preset)
+        if self.micro_batch is None and filled.device != "cpu":
+            filled.micro_batch = (filled.batch_size or 1) + filled.unlabelled_beside(filled.batch_size or 1)
+        return filled
 
     def loss_settings(self) -> UdaSettings:
         """The loss that this configuration asks for."""
@@ -88,9 +91,8 @@ class UdaConfig(TrainConfig):
             deviations["stop_gradient"] = False
         return UdaSettings(**{"entropy_weight": self.entropy_weight, **given, **deviations})
 
-    @property
-    def unlabelled_size(self) -> int:
-        """Unlabelled examples in a step."""
+    def unlabelled_beside(self, labelled: int) -> int:
+        """Unlabelled examples in a step of so many labelled ones."""
         if self.unlabelled_batch_size is not None:
             return self.unlabelled_batch_size
-        return max(1, round((self.batch_size or 1) * (self.unlabelled_ratio or 1.0)))
+        return max(1, round(labelled * (self.unlabelled_ratio or 1.0)))

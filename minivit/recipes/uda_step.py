@@ -38,7 +38,6 @@ class UdaBatch:
     labelled_index, original_index, augmented_index : array (L,) or (U,) of int64
         Keys of the random masks: no two rows of a step share one.
     step : int
-    epoch : int
     """
 
     labelled: Array
@@ -49,7 +48,6 @@ class UdaBatch:
     original_index: Array
     augmented_index: Array
     step: int
-    epoch: int
 
     @property
     def unlabelled_size(self) -> int:
@@ -105,14 +103,14 @@ class UdaStep(TrainingStep):
             sums = gradients.run_whole(lambda: self._part(batch, *everything, threshold, None))
         else:
             known = self._look_ahead(batch, threshold, gradients)
-            rows = L + U * (2 if self.trains_originals else 1)  # that go forward with gradients
 
             def part_of(part: slice) -> tuple[Tensor, dict[str, Array]]:
-                labelled = slice(part.start * L // rows, part.stop * L // rows)
-                unlabelled = slice(part.start * U // rows, part.stop * U // rows)
-                return self._part(batch, labelled, unlabelled, threshold, known)
+                # Labelled examples are spread evenly among all; every part has at least one of either kind.
+                first, last = part.start * L // (L + U), part.stop * L // (L + U)
+                unlabelled = slice(part.start - first, part.stop - last)
+                return self._part(batch, slice(first, last), unlabelled, threshold, known)
 
-            sums = summed(gradients.run(part_of, rows))
+            sums = summed(gradients.run(part_of, L + U))
         values = named_quantities(sums, L, U, threshold)
         values["accuracy"] = values.pop("labelled_accuracy")
         return values

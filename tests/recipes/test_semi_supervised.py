@@ -13,7 +13,7 @@ from minivit.recipes.console import Console
 from minivit.recipes.metrics import read_metrics
 from minivit.recipes.run_folder import ResumeError
 from minivit.recipes.semi_supervised import SemiSupervised
-from minivit.recipes.trainer import Interrupted, Trainer
+from minivit.recipes.trainer import UNKNOWN_STEPS, Interrupted, Trainer
 from minivit.recipes.uda_config import UdaConfig
 from minivit.recipes.uda_presets import ABLATION, COMPARISON, PRESETS, uda_preset, variants
 
@@ -130,12 +130,41 @@ def test_an_interrupted_run_goes_on_bit_for_bit(digits: data.Splits, tmp_path: P
         np.testing.assert_array_equal(resumed.model.state_dict()[name], array)
 
 
-def test_a_run_keeps_its_split_and_refuses_another(digits: data.Splits, tmp_path: Path) -> None:
-    procedure_of(digits).write_inputs(tmp_path)
-    procedure_of(digits).write_inputs(tmp_path)
+def test_a_run_keeps_its_split_and_goes_on_with_no_other(digits: data.Splits, tmp_path: Path) -> None:
+    trainer = Trainer(procedure_of(digits), tmp_path, Console(io.StringIO()))
+    trainer._begin()
+    before = trainer.folder.plan.read_text()
     assert len(data.LabelSplit.load(tmp_path / "split.json", digits.train).labelled) == 40
+    other = Trainer(procedure_of(digits, include_labelled=False), tmp_path, Console(io.StringIO()))
     with pytest.raises(ResumeError, match=r"not the split.*--out"):
-        procedure_of(digits, seed=1).write_inputs(tmp_path)
+        other.run(resume=True)
+    assert trainer.folder.plan.read_text() == before
+    other._begin()  # a new run may have another
+    assert len(data.LabelSplit.load(tmp_path / "split.json", digits.train).unlabelled) == len(digits.train) - 40
+
+
+def test_the_speed_can_be_measured_for_as_long_as_the_budget_asks(digits: data.Splits) -> None:
+    procedure = procedure_of(digits, tsa="exp")
+    step = procedure.make_step(UNKNOWN_STEPS)
+    assert step(procedure.prepare(step, 5000)).is_finite()
+
+
+def test_all_methods_take_the_same_batch_where_labels_are_fewer(digits: data.Splits) -> None:
+    for method in ("uda", "supervised", "fully_supervised"):
+        procedure = procedure_of(digits, labels=10, batch_size=16, method=method)
+        results = procedure.results()
+        assert results["labelled_batch_size"] == 10
+        assert results["unlabelled_batch_size"] == (20 if method == "uda" else 0)
+
+
+def test_the_settings_of_an_implementation_are_in_the_result(digits: data.Splits) -> None:
+    results = procedure_of(digits, implementation="ildoonet", temperature=0.4).results()
+    assert results["loss"]["temperature"] == 1.0
+
+
+def test_mixed_images_are_refused(digits: data.Splits) -> None:
+    with pytest.raises(ValueError, match="mixup"):
+        procedure_of(digits, mixup=0.2)
 
 
 @pytest.mark.parametrize(

@@ -63,16 +63,34 @@ def test_an_interrupted_run_goes_on_bit_for_bit(make_trainer, stop_after: int) -
 
 
 def test_a_run_without_a_checkpoint_starts_over_by_its_plan(make_trainer) -> None:
-    trainer = make_trainer()
-    trainer._write_plan(4)
+    make_trainer(epochs=None, steps=4)._begin()
     assert make_trainer().run(resume=True)["steps"] == 4
 
 
 def test_other_threads_would_round_differently_and_are_refused(make_trainer) -> None:
-    trainer = make_trainer()
-    trainer._write_plan(4)
+    make_trainer()._begin()
     with pytest.raises(ResumeError, match="--threads 1"):
         make_trainer(threads=2).run(resume=True)
+
+
+def test_a_new_run_leaves_nothing_of_an_earlier_one_in_its_folder(make_trainer) -> None:
+    make_trainer().run()
+    second = make_trainer(learning_rate=0.5, epochs=None, steps=4)
+    second._begin()  # and killed before the first step
+    assert not second.folder.checkpoint.exists()
+    assert not second.folder.metrics.exists()
+    resumed = make_trainer(learning_rate=0.5, epochs=None, steps=4).run(resume=True)
+    fresh = make_trainer("fresh", learning_rate=0.5, epochs=None, steps=4).run()
+    assert resumed["test_loss"] == fresh["test_loss"]
+
+
+def test_the_run_of_another_procedure_is_refused(make_trainer) -> None:
+    trainer = make_trainer()
+    trainer._begin()
+    plan = trainer.folder.read_plan()
+    trainer.folder.write_plan({**plan, "procedure": "SemiSupervised"})
+    with pytest.raises(ResumeError, match="SemiSupervised, which Supervised cannot go on with"):
+        make_trainer().run(resume=True)
 
 
 def test_a_time_budget_is_turned_into_steps_and_leaves_no_trace_of_the_measurement(make_trainer) -> None:

@@ -45,7 +45,6 @@ def batch_of(labelled: int = 6, unlabelled: int = 10, dtype: str = "float64") ->
         original_index=None if none else index[cut[0] : cut[1]],
         augmented_index=None if none else index[cut[1] :],
         step=4,
-        epoch=0,
     )
 
 
@@ -128,9 +127,15 @@ def test_without_unlabelled_images_it_is_cross_entropy() -> None:
 
 
 @pytest.mark.parametrize("sizes", [(2, 9), (9, 2), (1, 1), (3, 30)])
-def test_a_part_may_lack_labelled_or_unlabelled_rows(sizes: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    "settings", [{}, {"micro_batch": 1}, {"entropy_weight": 0.2}, {"stop_gradient": False}], ids=str
+)
+def test_a_part_may_lack_labelled_or_unlabelled_rows_but_never_both(sizes: tuple[int, int], settings: dict) -> None:
     batch = batch_of(*sizes)
-    whole, parts = (step_of(config_of(forward=forward, micro_batch=2)) for forward in ("concatenated", "separate"))
+    whole, parts = (
+        step_of(config_of(forward=forward, **{"micro_batch": 2, **settings}))
+        for forward in ("concatenated", "separate")
+    )
     whole.forward_backward(batch)
     parts.forward_backward(batch)
     np.testing.assert_allclose(parts.optimizer.flat.grad, whole.optimizer.flat.grad, rtol=1e-9, atol=1e-12)
@@ -207,9 +212,21 @@ def test_a_configuration_refuses_what_cannot_be() -> None:
             UdaConfig(**settings)
 
 
+def test_there_may_be_more_threads_than_rows() -> None:
+    batch = batch_of(2, 3)
+    whole, parts = step_of(config_of(forward="concatenated")), step_of(config_of(), threads=16)
+    whole.forward_backward(batch)
+    parts.forward_backward(batch)
+    parts.workers.close()
+    np.testing.assert_allclose(parts.optimizer.flat.grad, whole.optimizer.flat.grad, rtol=1e-9, atol=1e-12)
+
+
 def test_a_ratio_and_a_size_are_two_ways_to_say_one_thing() -> None:
     by_ratio = dataclasses.replace(config_of(), batch_size=6, unlabelled_ratio=2.5)
-    assert by_ratio.unlabelled_size == 15
-    assert dataclasses.replace(config_of(), unlabelled_batch_size=11).unlabelled_size == 11
-    assert UdaConfig().filled({"batch_size": 6, "unlabelled_ratio": 2.5}).unlabelled_size == 15
-    assert UdaConfig(unlabelled_batch_size=11).filled({"batch_size": 6, "unlabelled_ratio": 2.5}).unlabelled_size == 11
+    assert by_ratio.unlabelled_beside(6) == 15
+    assert dataclasses.replace(config_of(), unlabelled_batch_size=11).unlabelled_beside(6) == 11
+    assert UdaConfig().filled({"batch_size": 6, "unlabelled_ratio": 2.5}).unlabelled_beside(6) == 15
+    assert (
+        UdaConfig(unlabelled_batch_size=11).filled({"batch_size": 6, "unlabelled_ratio": 2.5}).unlabelled_beside(6)
+        == 11
+    )
