@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from minivit import augment
 from minivit.autograd import Tensor, no_grad
-from minivit.backend import backend_for_device, to_host
+from minivit.backend import Array, backend_for_device, to_host
 from minivit.backend.cpu.threads import Workers
 from minivit.data import Dataset
 from minivit.nn import Module
@@ -24,11 +24,11 @@ class Evaluation:
     Attributes
     ----------
     accuracy : float
-        Share of the images whose class got the largest logit.
+        Share of the examples whose class got the largest logit.
     loss : float
         Mean cross-entropy, in nats.
     confusion : array (K, K)
-        Images of class i (row) that were taken for class j (column).
+        Examples of class i (row) that were taken for class j (column).
     predictions : array (N,)
     """
 
@@ -47,18 +47,24 @@ def predict_logits(
     part: int = 64,
 ) -> np.ndarray:
     """Logits (N, K) of every image, in order, without augmentation and with dropout off."""
+    return logits_of_inputs(model, dataset.images, workers, part, lambda images: augment.normalize(images, mean, std))
+
+
+def logits_of_inputs(
+    model: Module, inputs: np.ndarray, workers: Workers, part: int, prepare: Callable[[Array], Array] = lambda x: x
+) -> np.ndarray:
+    """Logits (N, K) of inputs (N, ...), in order, with dropout off; `prepare` makes what the model takes."""
     was_training = model.training
     model.eval()
     device = model.device
     backend = backend_for_device(device)
 
     def logits_of(piece: slice) -> np.ndarray:
-        images = backend.from_host(dataset.images[piece], device)
         with no_grad():
-            return to_host(model(Tensor(augment.normalize(images, mean, std))).data)
+            return to_host(model(Tensor(prepare(backend.from_host(inputs[piece], device)))).data)
 
     try:
-        return np.concatenate(evaluate_parts(workers, logits_of, len(dataset), part))
+        return np.concatenate(evaluate_parts(workers, logits_of, len(inputs), part))
     finally:
         model.train(was_training)
 
@@ -84,10 +90,14 @@ def evaluate(
     part : int
         Images in one forward.
     """
-    logits = predict_logits(model, dataset, mean, std, workers, part)
+    return judge(predict_logits(model, dataset, mean, std, workers, part), dataset.labels)
+
+
+def judge(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
+    """What logits (N, K) are worth where the labels (N,) are known."""
     predictions = logits.argmax(1)
     classes = logits.shape[1]
-    confusion = np.bincount(dataset.labels * classes + predictions, minlength=classes**2).reshape(classes, classes)
+    confusion = np.bincount(labels * classes + predictions, minlength=classes**2).reshape(classes, classes)
     with no_grad():
-        loss = cross_entropy(Tensor(logits), dataset.labels).item()
-    return Evaluation(float((predictions == dataset.labels).mean()), float(loss), confusion, predictions)
+        loss = cross_entropy(Tensor(logits), labels).item()
+    return Evaluation(float((predictions == labels).mean()), float(loss), confusion, predictions)

@@ -82,6 +82,17 @@ class TextDataset:
             ids=tuple(self.ids[i] for i in chosen),
         )
 
+    def joined(self, other: TextDataset) -> TextDataset:
+        """These texts, then those of another dataset with the same classes."""
+        if other.classes != self.classes:
+            raise DatasetError(f"dataset {other.name!r}: expected the classes {self.classes}, got {other.classes}")
+        return replace(
+            self,
+            texts=self.texts + other.texts,
+            labels=np.concatenate([self.labels, other.labels]),
+            ids=self.ids + other.ids,
+        )
+
     def encode(self, vocabulary: Vocabulary, length: int) -> TokenDataset:
         """The texts as tokens: the last `length` of each, padded at the end (see `Vocabulary.encode`)."""
         return TokenDataset(

@@ -66,6 +66,23 @@ def test_a_subset_takes_texts_ids_and_labels_along():
     assert make_tokens().subset([2, 0]).tokens.tolist() == [[4, 0, 0], [2, 3, 0]]
 
 
+def test_inputs_are_what_a_model_takes():
+    dataset = make_tokens()
+    assert dataset.inputs is dataset.tokens
+
+
+def test_two_sets_are_joined_if_their_classes_are_the_same():
+    more = make_texts(name="more", texts=("a", "b", "c"), ids=("m0", "m1", "m2"), labels=np.full(3, -1))
+    joined = make_texts().joined(more)
+    assert joined.texts == ("a b", "b c a b", "c", "a", "b", "c")
+    assert joined.ids[3:] == ("m0", "m1", "m2")
+    assert joined.labels.tolist() == [0, 1, -1, -1, -1, -1]
+    with pytest.raises(DatasetError, match="'more': expected the classes"):
+        make_texts().joined(make_texts(name="more", classes=("y", "x")))
+    with pytest.raises(DatasetError, match="6 different ids"):
+        make_texts().joined(make_texts())
+
+
 @pytest.mark.parametrize(
     ("make", "changes", "message"),
     [
