@@ -87,7 +87,7 @@ COMPARISON: dict[str, dict[str, Any]] = {
 
 # What each part of UDA is worth: the settings that a variant changes.
 ABLATION: dict[str, dict[str, Any]] = {
-    "uda": {},
+    "uda": {"method": "uda"},
     "without stop-gradient": {"stop_gradient": False},
     "without confidence mask": {"confidence": 0.0},
     "without sharpening": {"temperature": 1.0},
@@ -100,7 +100,7 @@ ABLATION: dict[str, dict[str, Any]] = {
     "RandAugment of timm": {"augmentation": "timm"},
     "RandAugment of fixmatch": {"augmentation": "fixmatch"},
     "crop and flip only": {"augmentation": "weak"},
-    "loss of usb": {"implementation": "usb"},
+    "loss of usb, TSA linear": {"implementation": "usb", "tsa": "linear"},
     "loss of uda_pytorch": {"implementation": "uda_pytorch"},
     "supervised": {"method": "supervised"},
 }

@@ -67,6 +67,8 @@ def test_a_comparison_trains_three_methods_with_as_many_steps_and_goes_on_where_
     found = [json.loads((folder / "results.json").read_text(encoding="utf-8")) for folder in folders]
     assert {result["steps"] for result in found} == {4}
     assert (out / "comparison.png").stat().st_size > 0
+    assert "| UDA" in (out / "comparison.md").read_text(encoding="utf-8")
+    assert results["trials"] is not None
 
     (out / "supervised-1" / "results.json").unlink()  # as if interrupted in the middle of this one
     stamps = {
@@ -80,23 +82,46 @@ def test_a_comparison_trains_three_methods_with_as_many_steps_and_goes_on_where_
         assert (folder / "results.json").stat().st_mtime_ns == stamp
 
 
+def test_a_study_makes_anew_what_a_folder_holds_with_other_settings(tmp_path: Path) -> None:
+    arguments = [*SMALL, "--compare", "--seeds", "0", "--no-pictures", "--out", str(tmp_path)]
+    assert run(*arguments).returncode == 0
+    (tmp_path / "study.json").unlink()
+    changed = run(*arguments, "--learning-rate", "0.05")
+    assert changed.returncode == 0
+    study = json.loads((tmp_path / "study.json").read_text(encoding="utf-8"))
+    study["config"]["confidence"] = 0.0
+    (tmp_path / "study.json").write_text(json.dumps(study), encoding="utf-8")
+    again = run("--resume", str(tmp_path), "--no-pictures")
+    assert again.returncode == 0, again.stderr
+    assert "holds a run with other settings" in again.stderr
+    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert results["settings"]["confidence"] == 0.0
+    assert results["settings"]["learning_rate"] == 0.05
+    assert results["trials"] is None
+
+
 @pytest.mark.slow
 def test_an_ablation_compares_every_variant_with_the_labels_alone(tmp_path: Path) -> None:
     done = run(*SMALL, "--ablate", "--seeds", "0", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     methods = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["summary"]["methods"]
     assert {"uda", "without stop-gradient", "crop and flip only", "supervised"} <= set(methods)
+    against = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["summary"]["against_uda"]
+    assert set(against) == set(methods) - {"uda"}
     assert (tmp_path / "ablation.png").stat().st_size > 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--labels", "4000"], "label"),
+        (["--labels", "4000"], "class '8' has 104 example(s)"),
         (["--labels", "40", "--unlabelled-ratio", "500"], "unlabelled batches"),
         (["--labels", "40", "--temperature", "0"], "temperature"),
         (["--labels", "40", "--confidence", "2"], "confidence"),
         (["--labels", "40", "--compare", "--no-test"], "--no-test"),
+        (["--labels", "40", "--compare", "--ablate"], "only one"),
+        (["--labels", "40", "--compare", "--seeds", "0", "0"], "each of them once"),
+        (["--labels", "40", "--mixup", "0.2"], "mixup"),
     ],
 )
 def test_bad_input_is_an_error_of_one_line(tmp_path: Path, arguments: list[str], said: str) -> None:

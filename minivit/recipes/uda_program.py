@@ -1,0 +1,260 @@
+"""What the programs that train with few labels share: a run, or a study of several, from a command line; resuming."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from abc import ABC, abstractmethod
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from minivit.backend import backend_for_device
+from minivit.interop.atomic import written_whole
+from minivit.recipes.comparison import compare_methods, comparison_table, draw_ablation, draw_comparison
+from minivit.recipes.console import Console
+from minivit.recipes.procedure import Procedure
+from minivit.recipes.program import repeatable_command, run_to_result
+from minivit.recipes.results import read_result, write_result, write_text
+from minivit.recipes.run_folder import RunFolder
+from minivit.recipes.trainer import NonFiniteError, Trainer
+from minivit.recipes.uda_config import UdaConfig
+from minivit.recipes.uda_presets import ABLATION, COMPARISON, variants
+
+STUDY = "study.json"  # in the folder of a comparison or an ablation: what is compared; it says that it is one
+STUDIES = {"comparison": COMPARISON, "ablation": ABLATION}
+FLAGS = {"comparison": "--compare", "ablation": "--ablate"}
+
+
+class UdaProgram(ABC):
+    """What a command line asks for.
+
+    Parameters
+    ----------
+    options
+        The settings of `config_type`, and ``out``, ``resume``, ``compare``, ``seeds``, ``pictures``; ``ablate`` where
+        the program has it.
+    console : Console
+    started : float
+        `time.monotonic()` when the program began.
+
+    Attributes
+    ----------
+    script : str
+        Path of the program from the root of a checkout.
+    prefix : str
+        Of run folders: ``runs/<prefix>-<data set>-<labels>-<seed or study>``.
+    examples : str
+        What is learned from, in the plural.
+    config_type : type
+    trials : dict of str to int
+        Settings that were looked at for each data set.
+    kind : str
+        Of the data set; set by `load`.
+    """
+
+    script: str
+    prefix: str
+    examples: str
+    config_type: type[UdaConfig]
+    trials: dict[str, int]
+    kind: str
+
+    def __init__(self, options: Any, console: Console, started: float) -> None:
+        self.options, self.console, self.started = options, console, started
+        self.folder: Path = options.resume or options.out or Path()
+
+    @abstractmethod
+    def load(self, config: UdaConfig) -> None:
+        """Read the data and set `kind`."""
+
+    @abstractmethod
+    def preset(self, config: UdaConfig) -> dict[str, Any]:
+        """What a configuration is filled with."""
+
+    @abstractmethod
+    def procedure(self, config: UdaConfig) -> Procedure:
+        """What a run trains; its `results` say the method and the numbers of examples."""
+
+    @abstractmethod
+    def draw(self, trainer: Trainer, procedure: Procedure) -> list[Path]:
+        """Pictures of a finished run."""
+
+    def run(self) -> None:
+        """Train, or compare, or go on with either."""
+        options = self.options
+        backend_for_device(options.device)
+        asked = [name for name, flag in FLAGS.items() if getattr(options, flag.removeprefix("--"), False)]
+        if len(asked) > 1:
+            raise ValueError(f"give only one of {' and '.join(FLAGS[name] for name in asked)}")
+        study = asked[0] if asked else None
+        seeds = options.seeds
+        if study and (not seeds or len(set(seeds)) < len(seeds)):
+            raise ValueError(f"a study needs seeds, each of them once; got {', '.join(map(str, seeds)) or 'none'}")
+        if options.resume is None:
+            names = [field.name for field in fields(self.config_type)]
+            settings = self.config_type(**{name: getattr(options, name) for name in names})
+        elif (options.resume / STUDY).exists():
+            plan = json.loads((options.resume / STUDY).read_text(encoding="utf-8"))
+            settings, study, seeds = self._resumed(plan), plan["study"], tuple(plan["seeds"])
+        else:
+            settings, study = self._resumed(RunFolder(options.resume).read_plan()), None
+        self.load(settings)
+        config = settings.filled(self.preset(settings))
+        ending = study or str(config.seed)
+        default = Path("runs") / f"{self.prefix}-{self.kind}-{config.labels}-{ending}"
+        self.folder = options.resume or options.out or default
+        if study is not None:
+            self._study(config, study, seeds)
+        else:
+            self._train(config, self.folder, resume=options.resume is not None)
+
+    def _resumed(self, plan: dict[str, Any]) -> UdaConfig:
+        config = self.config_type.from_dict(plan["config"])
+        config.threads = self.options.threads or plan.get("threads", config.threads)
+        if self.options.device != "cpu":
+            config.device = self.options.device
+        return config
+
+    def _train(self, config: UdaConfig, out: Path, resume: bool) -> dict[str, Any]:
+        procedure = self.procedure(config)
+        trainer = Trainer(procedure, out, self.console, self.started if out == self.folder else None)
+        sizes = procedure.results()
+        self.console.message(
+            f"{config.method}, seed {config.seed}: {sizes['dataset']}, {sizes['labels']} labelled and "
+            f"{sizes[f'unlabelled_{self.examples}']} unlabelled {self.examples}, {procedure.validation_size} held out, "
+            f"{procedure.test_size} for the test at the end"
+        )
+
+        def command(steps: int) -> str:
+            return repeatable_command(self.script, config, self.preset(config), steps, trainer.workers.count)
+
+        results = run_to_result(trainer, command, resume=resume)
+        self.console.message(
+            f"{config.method}, seed {config.seed}: {trainer.split} accuracy "
+            f"{100 * results[f'{trainer.split}_accuracy']:.2f} % on {results['images']} {self.examples}; everything is "
+            f"in {out}"
+        )
+        if self.options.pictures:
+            for path in self.draw(trainer, procedure):
+                self.console.message(f"picture: {path}")
+        return results
+
+    def _study(self, config: UdaConfig, study: str, seeds: tuple[int, ...]) -> None:
+        if not config.test:
+            raise ValueError(
+                f"a study compares test accuracies: leave out --no-test, or {' and '.join(FLAGS.values())}"
+            )
+        out = self.folder
+        out.mkdir(parents=True, exist_ok=True)
+        with written_whole(out / STUDY) as temporary:
+            plan = {"study": study, "config": dataclasses.asdict(config), "seeds": list(seeds)}
+            temporary.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
+        records: list[dict[str, Any]] = []
+        failed: list[str] = []
+        # UDA comes first: where the budget is a time, its run says how many steps all others make.
+        for seed in seeds:
+            for name, variant in variants(config, STUDIES[study]).items():
+                length = {"steps": records[0]["steps"], "minutes": None, "epochs": None} if records else {}
+                run = dataclasses.replace(variant, seed=seed, **length)
+                try:
+                    records.append({**self._finished_or_trained(run, out / f"{in_path(name)}-{seed}"), "method": name})
+                except NonFiniteError as error:
+                    self.console.message(f"{name}, seed {seed}, is left out: {error}")
+                    failed.append(f"{name}, seed {seed}")
+        self._report(config, study, seeds, records, failed)
+
+    def _finished_or_trained(self, config: UdaConfig, out: Path) -> dict[str, Any]:
+        """A run's result: read, where the study goes on and has it already, or made."""
+        folder = RunFolder(out)
+        same = False
+        if self.options.resume is not None and folder.begun:
+            plan = folder.read_plan()
+            same = same_run(plan["config"], dataclasses.asdict(config))
+            same = same and config.steps in (None, plan["total_steps"])
+            if not same:
+                self.console.message(f"{out} holds a run with other settings, which this one replaces")
+        if same and folder.finished:
+            return read_result(folder.results)
+        return self._train(config, out, resume=same)
+
+    def _report(
+        self,
+        config: UdaConfig,
+        study: str,
+        seeds: tuple[int, ...],
+        records: list[dict[str, Any]],
+        failed: list[str],
+    ) -> None:
+        """The table, the result file and the picture of a study."""
+        first = records[0]
+        summary = compare_methods(records)
+        if study == "ablation":
+            names = [name for name in summary["methods"] if name != "uda"]
+            summary["against_uda"] = {
+                name: compare_methods(paired(records, name), baseline="uda", method=name)["difference"]
+                for name in names
+            }
+        table = comparison_table(summary)
+        write_text(self.folder / f"{study}.md", table + "\n")
+        self.console.message(table)
+        sizes = [f"{part}_{self.examples}" for part in ("training", "validation", "unlabelled")]
+        shared = ["dataset", "split", "images", "labels", *sizes, "parameters", "steps", "settings", "model"]
+        write_result(
+            self.folder / "results.json",
+            {
+                **{name: first[name] for name in [*shared, *(["corpus"] if "corpus" in first else [])]},
+                "study": study,
+                "trials": self._trials(config),
+                "runs": [{"method": r["method"], "command": r["command"], "commit": r["commit"]} for r in records],
+                "failed": failed,
+                "summary": summary,
+            },
+            command=shlex.join([*shlex.split(first["command"]), FLAGS[study], "--seeds", *map(str, seeds)]),
+            seed=list(seeds),
+            wall_seconds=sum(record["wall_seconds"] for record in records),
+            device=config.device,
+        )
+        self.console.message(f"everything is in {self.folder}")
+        if not self.options.pictures:
+            return
+        picture, title = self.folder / f"{study}.png", f"{first['dataset']}, {first['images']:,} test {self.examples}"
+        chance = 1 / first["model"]["num_classes"]
+        if study == "comparison":
+            path = draw_comparison({f"{first['labels']} labels": summary}, picture, chance=chance, title=title)
+        else:
+            title = f"{title}, {first['labels']} labels"
+            path = draw_ablation(summary["methods"], picture, chance=chance, title=title)
+        if path is not None:
+            self.console.message(f"picture: {path}")
+
+    def _trials(self, config: UdaConfig) -> int | None:
+        """Settings that were looked at to choose these; None where they are not the preset's."""
+        preset = {**self.preset(config), "labels": config.labels}
+        usual = self.config_type(dataset=config.dataset).filled(preset)
+        chosen = same_run(dataclasses.asdict(usual), dataclasses.asdict(config))
+        return self.trials.get(self.kind) if chosen else None
+
+
+def in_path(name: str) -> str:
+    """A variant's name as a folder's."""
+    return name.replace(" ", "-")
+
+
+def paired(records: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """The records of UDA and of a variant, at the seeds that both have."""
+    both = [{r["seed"] for r in records if r["method"] == method} for method in ("uda", name)]
+    return [r for r in records if r["method"] in ("uda", name) and r["seed"] in both[0] & both[1]]
+
+
+# What two runs may differ in and still compute the same, or the same for longer.
+_BESIDE_THE_POINT = {
+    "epochs", "minutes", "steps", "threads", "device", "seed", "data_dir", "download", "checkpoint_minutes",
+    "micro_batch",
+}  # fmt: skip
+
+
+def same_run(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Whether two configurations ask for the same training."""
+    return all(first.get(name) == value for name, value in second.items() if name not in _BESIDE_THE_POINT)
