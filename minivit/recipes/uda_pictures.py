@@ -39,8 +39,7 @@ def draw_quantities(metrics: Path, path: Path) -> Path | None:
         for place, (title, names) in enumerate(PANELS.items(), start=1):
             axes = figure.add_subplot(1, len(PANELS), place)
             for name, colour in zip(names, COLOURS, strict=False):
-                # Infinite is a threshold that drops nothing.
-                if all(name in record and abs(record[name]) != float("inf") for record in records):
+                if all(name in record for record in records):
                     values = [record[name] for record in records]
                     axes.plot(steps, values, color=colour, lw=1.2, label=name.replace("_", " "))
             axes.set_ylim(bottom=0)
