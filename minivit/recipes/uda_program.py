@@ -12,7 +12,8 @@ from typing import Any
 
 from minivit.backend import backend_for_device
 from minivit.interop.atomic import written_whole
-from minivit.recipes.comparison import compare_methods, comparison_table, draw_ablation, draw_comparison
+from minivit.recipes.comparison import compare_methods, comparison_table
+from minivit.recipes.comparison_pictures import draw_ablation, draw_comparison
 from minivit.recipes.console import Console
 from minivit.recipes.procedure import Procedure
 from minivit.recipes.program import repeatable_command, run_to_result

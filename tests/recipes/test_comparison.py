@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minivit.recipes.comparison import compare_methods, comparison_table, draw_ablation, draw_comparison, summarize
+from minivit.recipes.comparison import compare_methods, comparison_table, summarize
+from minivit.recipes.comparison_pictures import draw_ablation, draw_comparison
 from minivit.recipes.results import check_result, write_result
 
 
@@ -184,7 +185,9 @@ def test_bars_start_at_zero_and_are_as_high_as_their_means(tmp_path) -> None:
 def test_an_ablation_is_drawn_best_first(tmp_path, monkeypatch) -> None:
     methods = summarize(runs(uda=[0.9, 0.91], crop_and_flip=[0.7, 0.72], no_mask=[0.95, 0.93], no_stop=[0.5]))
     drawn = []
-    monkeypatch.setattr("minivit.recipes.comparison.save_figure", lambda figure, path: drawn.append(figure) or path)
+    monkeypatch.setattr(
+        "minivit.recipes.comparison_pictures.save_figure", lambda figure, path: drawn.append(figure) or path
+    )
     draw_ablation(methods, tmp_path / "unused.png", chance=0.1)
     axes = drawn[0].axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["no mask", "UDA", "crop and flip", "no stop"]
@@ -197,7 +200,9 @@ def test_an_ablation_is_drawn_best_first(tmp_path, monkeypatch) -> None:
 def test_the_axis_of_an_ablation_is_no_magnifying_glass(tmp_path, monkeypatch) -> None:
     """Variants a tenth of a point apart do not fill the picture; chance is drawn where it is in sight."""
     drawn = []
-    monkeypatch.setattr("minivit.recipes.comparison.save_figure", lambda figure, path: drawn.append(figure) or path)
+    monkeypatch.setattr(
+        "minivit.recipes.comparison_pictures.save_figure", lambda figure, path: drawn.append(figure) or path
+    )
     for accuracies in ([0.999, 1.0], [0.0, 0.001], [0.10, 0.12]):
         draw_ablation(summarize(runs(uda=accuracies)), tmp_path / "unused.png", chance=0.1)
         low, high = drawn[-1].axes[0].get_xlim()
