@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from devices import DEVICES, assert_same, watched
 
-from minivit.augment.text import TfIdfReplacement, WordStatistics, replacement_probability, word_statistics
+from minivit.augment.text import TfIdfReplacement, WordStatistics, replacement_probability, tf_idf, word_statistics
 from minivit.backend import backend_for_device, to_host
 
 # Four texts of the words 2, 3, 4, 5 (0 is padding, 1 the unknown word); 6 does not occur.
@@ -108,6 +108,17 @@ def test_words_are_replaced_as_often_and_by_what_the_formulas_say():
             target[original[place]] += 1 - chances[text, place]
             error = np.sqrt(target * (1 - target) / draws)
             assert (np.abs(counts - target) <= 5 * error + 1e-12).all(), (text, place)
+
+
+@pytest.mark.parametrize(("number", "word"), [(0.0, 2), (0.5 - 2**-32, 2), (0.5, 4), (0.75, 5), (1 - 2**-32, 5)])
+def test_a_number_below_one_draws_a_word_of_a_probability_above_zero(monkeypatch, number, word):
+    # The cumulative probabilities of 0 to 6 are 0, 0, 0.5, 0.5, 0.75, 1, 1.
+    scores = np.array([0, 0, 0.0, 2.0, 1.0, 1.0, 9.0])
+    statistics = WordStatistics(np.ones(7), scores, np.isin(np.arange(7), [2, 3, 4, 5]))
+    draws = {"tf-idf replace": 0.0, "tf-idf word": number}
+    monkeypatch.setattr(tf_idf, "uniform", lambda xp, *, op, count, **key: np.full((1, count), draws[op]))
+    output = TfIdfReplacement(statistics, 0, 1.0)(np.array([[3, 3, 4]]), 0, np.array([0]))
+    assert output.tolist() == [[3, 3, word]]  # the word twice there tells most and stays
 
 
 def test_padding_stays_and_the_input_too():
