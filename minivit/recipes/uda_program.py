@@ -192,10 +192,9 @@ class UdaProgram(ABC):
         first = records[0]
         summary = compare_methods(records)
         if study == "ablation":
-            names = [name for name in summary["methods"] if name != "uda"]
-            summary["against_uda"] = {
-                name: compare_methods(paired(records, name), baseline="uda", method=name)["difference"]
-                for name in names
+            variants_alone = [name for name in summary["methods"] if name != "uda"]
+            summary["uda_over"] = {
+                name: compare_methods(paired(records, name), baseline=name)["difference"] for name in variants_alone
             }
         table = comparison_table(summary)
         write_text(self.folder / f"{study}.md", table + "\n")

@@ -106,8 +106,8 @@ def test_an_ablation_compares_every_variant_with_the_labels_alone(tmp_path: Path
     assert done.returncode == 0, done.stderr
     methods = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["summary"]["methods"]
     assert {"uda", "without stop-gradient", "crop and flip only", "supervised"} <= set(methods)
-    against = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["summary"]["against_uda"]
-    assert set(against) == set(methods) - {"uda"}
+    over = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))["summary"]["uda_over"]
+    assert set(over) == set(methods) - {"uda"}
     assert (tmp_path / "ablation.png").stat().st_size > 0
 
 
