@@ -47,6 +47,8 @@ class Options(UdaConfig):
     """Train UDA, the labelled images alone and all labels, with every seed, and compare them."""
     ablate: bool = False
     """Train UDA and variants that each lack or change a part of it, with every seed, and compare them."""
+    variants: tuple[str, ...] = ()
+    """Those that --ablate looks at, beside UDA and the labels alone; all by default."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Of the runs that --compare and --ablate make; a seed also draws which images are labelled."""
     out: Path | None = None

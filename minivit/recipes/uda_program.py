@@ -6,7 +6,7 @@ import dataclasses
 import json
 import shlex
 from abc import ABC, abstractmethod
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,43 @@ from minivit.recipes.uda_presets import ABLATION, COMPARISON, variants
 STUDY = "study.json"  # in the folder of a comparison or an ablation: what is compared; it says that it is one
 STUDIES = {"comparison": COMPARISON, "ablation": ABLATION}
 FLAGS = {"comparison": "--compare", "ablation": "--ablate"}
+
+
+@dataclass(frozen=True)
+class Study:
+    """Several runs to be compared.
+
+    Attributes
+    ----------
+    name : {"comparison", "ablation"}
+    seeds : tuple of int
+    variants : tuple of str
+        Those that are looked at beside UDA and the labels alone; empty for all.
+    """
+
+    name: str
+    seeds: tuple[int, ...]
+    variants: tuple[str, ...] = ()
+
+    def arguments(self) -> list[str]:
+        """Of the command line."""
+        chosen = ["--variants", *self.variants] if self.variants else []
+        return [FLAGS[self.name], *chosen, "--seeds", *map(str, self.seeds)]
+
+    def runs(self, config: UdaConfig) -> dict[str, UdaConfig]:
+        """The configurations by name, UDA's first.
+
+        Raises
+        ------
+        ValueError
+            For a variant that there is none of.
+        """
+        found = variants(config, STUDIES[self.name])
+        unknown = set(self.variants) - set(found)
+        if unknown:
+            raise ValueError(f"no variant {', '.join(sorted(unknown))}; there is {', '.join(found)}")
+        wanted = {"uda", "supervised", *self.variants} if self.variants else set(found)
+        return {name: variant for name, variant in found.items() if name in wanted}
 
 
 class UdaProgram(ABC):
@@ -86,30 +123,38 @@ class UdaProgram(ABC):
         """Train, or compare, or go on with either."""
         options = self.options
         backend_for_device(options.device)
-        asked = [name for name, flag in FLAGS.items() if getattr(options, flag.removeprefix("--"), False)]
-        if len(asked) > 1:
-            raise ValueError(f"give only one of {' and '.join(FLAGS[name] for name in asked)}")
-        study = asked[0] if asked else None
-        seeds = options.seeds
-        if study and (not seeds or len(set(seeds)) < len(seeds)):
-            raise ValueError(f"a study needs seeds, each of them once; got {', '.join(map(str, seeds)) or 'none'}")
+        study = self._asked()
         if options.resume is None:
             names = [field.name for field in fields(self.config_type)]
             settings = self.config_type(**{name: getattr(options, name) for name in names})
         elif (options.resume / STUDY).exists():
             plan = json.loads((options.resume / STUDY).read_text(encoding="utf-8"))
-            settings, study, seeds = self._resumed(plan), plan["study"], tuple(plan["seeds"])
+            settings = self._resumed(plan)
+            study = Study(plan["study"], tuple(plan["seeds"]), tuple(plan["variants"]))
         else:
             settings, study = self._resumed(RunFolder(options.resume).read_plan()), None
         self.load(settings)
         config = settings.filled(self.preset(settings))
-        ending = study or str(config.seed)
+        ending = study.name if study else str(config.seed)
         default = Path("runs") / f"{self.prefix}-{self.kind}-{config.labels}-{ending}"
         self.folder = options.resume or options.out or default
         if study is not None:
-            self._study(config, study, seeds)
+            self._study(config, study)
         else:
             self._train(config, self.folder, resume=options.resume is not None)
+
+    def _asked(self) -> Study | None:
+        """The study that the options name."""
+        options = self.options
+        asked = [name for name, flag in FLAGS.items() if getattr(options, flag.removeprefix("--"), False)]
+        if len(asked) > 1:
+            raise ValueError(f"give only one of {' and '.join(FLAGS[name] for name in asked)}")
+        if not asked:
+            return None
+        if not options.seeds or len(set(options.seeds)) < len(options.seeds):
+            seeds = ", ".join(map(str, options.seeds)) or "none"
+            raise ValueError(f"a study needs seeds, each of them once; got {seeds}")
+        return Study(asked[0], options.seeds, getattr(options, "variants", ()))
 
     def _resumed(self, plan: dict[str, Any]) -> UdaConfig:
         config = self.config_type.from_dict(plan["config"])
@@ -142,21 +187,26 @@ class UdaProgram(ABC):
                 self.console.message(f"picture: {path}")
         return results
 
-    def _study(self, config: UdaConfig, study: str, seeds: tuple[int, ...]) -> None:
+    def _study(self, config: UdaConfig, study: Study) -> None:
         if not config.test:
             raise ValueError(
                 f"a study compares test accuracies: leave out --no-test, or {' and '.join(FLAGS.values())}"
             )
-        out = self.folder
+        runs, out = study.runs(config), self.folder
         out.mkdir(parents=True, exist_ok=True)
         with written_whole(out / STUDY) as temporary:
-            plan = {"study": study, "config": dataclasses.asdict(config), "seeds": list(seeds)}
+            plan = {
+                "study": study.name,
+                "config": dataclasses.asdict(config),
+                "seeds": list(study.seeds),
+                "variants": list(study.variants),
+            }
             temporary.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
         records: list[dict[str, Any]] = []
         failed: list[str] = []
         # UDA comes first: where the budget is a time, its run says how many steps all others make.
-        for seed in seeds:
-            for name, variant in variants(config, STUDIES[study]).items():
+        for seed in study.seeds:
+            for name, variant in runs.items():
                 length = {"steps": records[0]["steps"], "minutes": None, "epochs": None} if records else {}
                 run = dataclasses.replace(variant, seed=seed, **length)
                 try:
@@ -164,7 +214,7 @@ class UdaProgram(ABC):
                 except NonFiniteError as error:
                     self.console.message(f"{name}, seed {seed}, is left out: {error}")
                     failed.append(f"{name}, seed {seed}")
-        self._report(config, study, seeds, records, failed)
+        self._report(config, study, records, failed)
 
     def _finished_or_trained(self, config: UdaConfig, out: Path) -> dict[str, Any]:
         """A run's result: read, where the study goes on and has it already, or made."""
@@ -180,24 +230,17 @@ class UdaProgram(ABC):
             return read_result(folder.results)
         return self._train(config, out, resume=same)
 
-    def _report(
-        self,
-        config: UdaConfig,
-        study: str,
-        seeds: tuple[int, ...],
-        records: list[dict[str, Any]],
-        failed: list[str],
-    ) -> None:
+    def _report(self, config: UdaConfig, study: Study, records: list[dict[str, Any]], failed: list[str]) -> None:
         """The table, the result file and the picture of a study."""
         first = records[0]
         summary = compare_methods(records)
-        if study == "ablation":
+        if study.name == "ablation":
             variants_alone = [name for name in summary["methods"] if name != "uda"]
             summary["uda_over"] = {
                 name: compare_methods(paired(records, name), baseline=name)["difference"] for name in variants_alone
             }
         table = comparison_table(summary)
-        write_text(self.folder / f"{study}.md", table + "\n")
+        write_text(self.folder / f"{study.name}.md", table + "\n")
         self.console.message(table)
         sizes = [f"{part}_{self.examples}" for part in ("training", "validation", "unlabelled")]
         shared = ["dataset", "split", "images", "labels", *sizes, "parameters", "steps", "settings", "model"]
@@ -205,23 +248,26 @@ class UdaProgram(ABC):
             self.folder / "results.json",
             {
                 **{name: first[name] for name in [*shared, *(["corpus"] if "corpus" in first else [])]},
-                "study": study,
+                "study": study.name,
                 "trials": self._trials(config),
                 "runs": [{"method": r["method"], "command": r["command"], "commit": r["commit"]} for r in records],
                 "failed": failed,
                 "summary": summary,
             },
-            command=shlex.join([*shlex.split(first["command"]), FLAGS[study], "--seeds", *map(str, seeds)]),
-            seed=list(seeds),
+            command=shlex.join([*shlex.split(first["command"]), *study.arguments()]),
+            seed=list(study.seeds),
             wall_seconds=sum(record["wall_seconds"] for record in records),
             device=config.device,
         )
         self.console.message(f"everything is in {self.folder}")
         if not self.options.pictures:
             return
-        picture, title = self.folder / f"{study}.png", f"{first['dataset']}, {first['images']:,} test {self.examples}"
+        picture, title = (
+            self.folder / f"{study.name}.png",
+            f"{first['dataset']}, {first['images']:,} test {self.examples}",
+        )
         chance = 1 / first["model"]["num_classes"]
-        if study == "comparison":
+        if study.name == "comparison":
             path = draw_comparison({f"{first['labels']} labels": summary}, picture, chance=chance, title=title)
         else:
             title = f"{title}, {first['labels']} labels"

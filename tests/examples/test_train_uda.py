@@ -100,6 +100,14 @@ def test_a_study_makes_anew_what_a_folder_holds_with_other_settings(tmp_path: Pa
     assert results["trials"] is None
 
 
+def test_an_ablation_can_be_of_a_few_variants(tmp_path: Path) -> None:
+    done = run(*SMALL, "--ablate", "--variants", "TSA exp", "--seeds", "0", "--no-pictures", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert list(results["summary"]["methods"]) == ["supervised", "uda", "TSA exp"]
+    assert results["command"].endswith("--ablate --variants 'TSA exp' --seeds 0")
+
+
 @pytest.mark.slow
 def test_an_ablation_compares_every_variant_with_the_labels_alone(tmp_path: Path) -> None:
     done = run(*SMALL, "--ablate", "--seeds", "0", "--out", str(tmp_path))
@@ -122,6 +130,7 @@ def test_an_ablation_compares_every_variant_with_the_labels_alone(tmp_path: Path
         (["--labels", "40", "--compare", "--ablate"], "only one"),
         (["--labels", "40", "--compare", "--seeds", "0", "0"], "each of them once"),
         (["--labels", "40", "--mixup", "0.2"], "mixup"),
+        (["--labels", "40", "--ablate", "--variants", "without luck"], "there is uda, without stop-gradient"),
     ],
 )
 def test_bad_input_is_an_error_of_one_line(tmp_path: Path, arguments: list[str], said: str) -> None:
