@@ -103,9 +103,7 @@ class Ours:
         self.step_maker = SupervisedStep(
             self.model, config, 10**9, self.workers, augmentation, self.model.config["num_classes"]
         )
-        self.batch = PreparedBatch(
-            *random_batch(options, self.model), index=np.arange(options.batch), step=10**8
-        )
+        self.batch = PreparedBatch(*random_batch(options, self.model), index=np.arange(options.batch), step=10**8)
 
     def step(self) -> float:
         """One step; its loss (0 for a forward)."""
