@@ -353,7 +353,7 @@ def measure_uda_step(options: Options) -> dict[str, Any]:
     return {
         "mode": options.mode,
         "dataset": procedure.train_set.name,
-        "model": "preset",
+        "model": config.model,
         "parameters": procedure.model.count_parameters(),
         "labelled": procedure.labelled_order.batch_size,
         "unlabelled": procedure.unlabelled_order.batch_size,

@@ -58,6 +58,7 @@ def test_the_uda_step_is_timed_with_and_without_augmentation_ahead_of_it(tmp_pat
     result = json.loads(out.read_text())
     assert printed == {name: result[name] for name in printed}
     assert (result["labelled"], result["unlabelled"], result["augmentation"]) == (8, 24, "uda")
+    assert (result["model"], result["parameters"]) == ("preset", 73738)
     seconds = result["seconds"]
     assert seconds.keys() == {"prefetched", "prepared", "preparation"}
     assert result["images_per_second"] == pytest.approx(32 / seconds["prefetched"]["wall"])
