@@ -10,6 +10,9 @@ Header entries, all strings:
 ==============  ====================================================================================================
 
 Arrays whose names begin with ``resume/`` belong to a training run and are no weights.
+
+Where the settings name an ``encoder`` with a ``class`` and a ``config`` of its own, the model was trained on a pretext
+task: the encoder is what is read, and what only the task needed is left behind.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from minivit.nn import Module
 
 FORMAT = "minivit checkpoint 1"
 RESUME = "resume/"
+ENCODER = "encoder."
 
 
 def checkpoint_header(model: Module, metadata: Mapping[str, Any] | None = None) -> dict[str, str]:
@@ -68,12 +72,16 @@ def read(file: WeightsFile) -> Contents:
     try:
         metadata = json.loads(file.header["metadata"])
         model = metadata.pop("model")
-        name, config = model["class"], model["config"]
+        encoder = model["config"].get("encoder")
+        made_of = encoder if isinstance(encoder, dict) else model
+        name, config = made_of["class"], made_of["config"]
         if not isinstance(name, str) or not isinstance(config, dict):
             raise TypeError("the model's class has to be a string, its settings an object")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(f"{file.path}: the header of this checkpoint is damaged: {error!r}") from error
     state = {name: array for name, array in file.arrays.items() if not name.startswith(RESUME)}
+    if isinstance(encoder, dict):
+        state = {name.removeprefix(ENCODER): array for name, array in state.items() if name.startswith(ENCODER)}
     return Contents(state, name, config, True, metadata)
 
 

@@ -188,6 +188,11 @@ class VisionTransformer(Module):
             self._fixed_positions[key] = Tensor(move(table, like.device))
         return self._fixed_positions[key]
 
+    @property
+    def num_features(self) -> int:
+        """Numbers in a feature vector, which the head reads."""
+        return int(self.config["dim"])
+
     def initialize(self, name: str, seed: int) -> None:
         """Draw all weights anew.
 

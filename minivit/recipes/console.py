@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 
@@ -22,7 +24,7 @@ class Console:
         self.stream = stream or sys.stderr
         self.interval = interval
         self._bar: Any = None
-        self._last_line = 0.0
+        self._last_line = -math.inf
 
     def message(self, text: str) -> None:
         """Print a line without disturbing the bar."""
@@ -59,6 +61,14 @@ class Console:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def in_words(values: Mapping[str, float]) -> str:
+    """Measured values as text: ``accuracy 71.30 %, loss 0.8123``."""
+    return ", ".join(
+        f"{name} {100 * value:.2f} %" if name == "accuracy" else f"{name.replace('_', ' ')} {value:.4f}"
+        for name, value in values.items()
+    )
 
 
 def _duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""How good a classifier is on a data set."""
+"""How good a model is on a data set; what a classifier's logits are worth."""
 
 from __future__ import annotations
 
@@ -23,19 +23,39 @@ class Evaluation:
 
     Attributes
     ----------
-    accuracy : float
-        Share of the examples whose class got the largest logit.
-    loss : float
-        Mean cross-entropy, in nats.
+    examples : int
+        How many were looked at.
+    values : dict of str to float
+        Means over them, by name: ``"loss"``, and what else was measured, such as ``"accuracy"``.
+    """
+
+    examples: int
+    values: dict[str, float]
+
+    @property
+    def loss(self) -> float:
+        """Mean loss."""
+        return self.values["loss"]
+
+
+@dataclass(frozen=True)
+class Classification(Evaluation):
+    """What a classifier reached: the loss is the mean cross-entropy in nats.
+
+    Attributes
+    ----------
     confusion : array (K, K)
         Examples of class i (row) that were taken for class j (column).
     predictions : array (N,)
     """
 
-    accuracy: float
-    loss: float
     confusion: np.ndarray
     predictions: np.ndarray
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the examples whose class got the largest logit."""
+        return self.values["accuracy"]
 
 
 def predict_logits(
@@ -76,7 +96,7 @@ def evaluate(
     std: Sequence[float],
     workers: Workers,
     part: int = 64,
-) -> Evaluation:
+) -> Classification:
     """Accuracy, loss and confusion matrix of a model on a data set.
 
     Parameters
@@ -93,11 +113,12 @@ def evaluate(
     return judge(predict_logits(model, dataset, mean, std, workers, part), dataset.labels)
 
 
-def judge(logits: np.ndarray, labels: np.ndarray) -> Evaluation:
+def judge(logits: np.ndarray, labels: np.ndarray) -> Classification:
     """What logits (N, K) are worth where the labels (N,) are known."""
     predictions = logits.argmax(1)
     classes = logits.shape[1]
     confusion = np.bincount(labels * classes + predictions, minlength=classes**2).reshape(classes, classes)
     with no_grad():
         loss = cross_entropy(Tensor(logits), labels).item()
-    return Evaluation(float((predictions == labels).mean()), float(loss), confusion, predictions)
+    values = {"accuracy": float((predictions == labels).mean()), "loss": float(loss)}
+    return Classification(len(labels), values, confusion, predictions)

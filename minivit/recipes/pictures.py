@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -12,15 +13,16 @@ from minivit.backend import backend_for_device
 from minivit.data import Dataset
 from minivit.inspect.attention import heat_maps, overlay
 from minivit.nn import Module
-from minivit.recipes.evaluation import Evaluation
+from minivit.recipes.evaluation import Classification
 from minivit.recipes.figures import BLUE, INK, RED, new_figure, save_figure, style
 from minivit.recipes.metrics import read_metrics
 
 TRAIN, HELD_OUT = BLUE, RED
+CLASSIFICATION = {"loss": "cross-entropy (nats)", "accuracy": "accuracy"}
 
 
 def draw_run(
-    out: Path, model: Module, test_set: Dataset, test: Evaluation, mean: Sequence[float], std: Sequence[float]
+    out: Path, model: Module, test_set: Dataset, test: Classification, mean: Sequence[float], std: Sequence[float]
 ) -> list[Path]:
     """Draw every picture of a finished run into its folder.
 
@@ -40,14 +42,24 @@ def draw_run(
         ]
 
 
-def draw_learning_curve(metrics: Path, path: Path) -> Path:
-    """Loss and accuracy over epochs."""
+def draw_learning_curve(
+    metrics: Path, path: Path, titles: Mapping[str, str] = MappingProxyType(CLASSIFICATION)
+) -> Path:
+    """Measured quantities over epochs, in training and on the held-out examples.
+
+    Parameters
+    ----------
+    metrics, path : Path
+        The log to read, the picture to write.
+    titles : mapping of str to str
+        What to draw: names in the log, with what stands on the axis.
+    """
     records = read_metrics(metrics)
     training = [r for r in records if "loss" in r]
     validation = [r for r in records if "validation_loss" in r]
-    figure = new_figure(9, 3.4)
-    for place, name, title in ((1, "loss", "cross-entropy (nats)"), (2, "accuracy", "accuracy")):
-        axes = figure.add_subplot(1, 2, place)
+    figure = new_figure(4.5 * len(titles), 3.4)
+    for place, (name, title) in enumerate(titles.items(), 1):
+        axes = figure.add_subplot(1, len(titles), place)
         axes.plot([r["epoch"] for r in training], [r[name] for r in training], color=TRAIN, lw=1, label="training")
         if validation:
             held_out = [r[f"validation_{name}"] for r in validation]
@@ -93,7 +105,7 @@ def draw_confusion(confusion: np.ndarray, classes: Sequence[str], accuracy: floa
 def draw_attention(
     model: Module,
     test_set: Dataset,
-    test: Evaluation,
+    test: Classification,
     mean: Sequence[float],
     std: Sequence[float],
     path: Path,

@@ -13,7 +13,7 @@ from minivit.data import Dataset, Splits, hold_out, prefetch
 from minivit.models import VisionTransformer, whiten_first_layer
 from minivit.nn import Module
 from minivit.recipes.config import TrainConfig
-from minivit.recipes.evaluation import Evaluation, evaluate
+from minivit.recipes.evaluation import Classification, Evaluation, evaluate
 from minivit.recipes.presets import build_model
 from minivit.recipes.step import TrainingStep
 
@@ -81,7 +81,8 @@ class Procedure(ABC):
 
     def shown(self, record: dict[str, float]) -> dict[str, str]:
         """What the console shows of a line of the log."""
-        return {"loss": f"{record['loss']:.3f}", "accuracy": f"{100 * record['accuracy']:.1f}%"}
+        shown = {"loss": f"{record['loss']:.3f}"}
+        return {**shown, "accuracy": f"{100 * record['accuracy']:.1f}%"} if "accuracy" in record else shown
 
     def write_inputs(self, folder: Path) -> None:  # noqa: B027 - most have nothing to write
         """Write into the folder of a new run what it was given and a configuration does not say, such as a split."""
@@ -91,7 +92,7 @@ class Procedure(ABC):
 
 
 class ImageProcedure(Procedure):
-    """What procedures that end in a classifier of images share: data, model, evaluation.
+    """What procedures that learn from images share: the data and the workers.
 
     Parameters
     ----------
@@ -108,27 +109,33 @@ class ImageProcedure(Procedure):
         self.train_set, self.validation_set = with_validation(splits, config)
         self.test_set = splits.test
         self.mean, self.std = splits.train.mean, splits.train.std
-        self.num_classes = self.train_set.num_classes
         self.test_size, self.validation_size = len(self.test_set), len(self.validation_set or ())
         self.input_shape = self.train_set.image_shape
         self.padding_mode = "zero" if dataset_kind == "digits" else "reflect"
         self.workers = Workers((config.threads or None) if config.device == "cpu" else 1)
-        self.model = build_model(
+
+    def build_model(self, image_shape: tuple[int, int, int], num_classes: int) -> Module:
+        """The model that the configuration names, on the host; 0 classes leave out the head.
+
+        Parameters
+        ----------
+        image_shape : (C, H, W)
+            Of the images that it is to take.
+        num_classes : int
+        """
+        config = self.config
+        model = build_model(
             config.model or "preset",
-            dataset_kind,
-            image_shape=self.train_set.image_shape,
-            num_classes=self.num_classes,
+            self.dataset_kind,
+            image_shape=image_shape,
+            num_classes=num_classes,
             seed=config.seed,
             drop_path=config.drop_path or 0.0,
         )
-        if config.whitening and isinstance(self.model, VisionTransformer):
+        if config.whitening and isinstance(model, VisionTransformer):
             first = augment.normalize(self.train_set.images[:WHITENING_IMAGES], self.mean, self.std)
-            whiten_first_layer(self.model, first, config.seed)
-        self.model.to(config.device)
-
-    def evaluate(self, split: str) -> Evaluation:
-        """Accuracy, loss and confusion matrix on a split."""
-        return evaluate(self.model, self.dataset(split), self.mean, self.std, self.workers)
+            whiten_first_layer(model, first, config.seed)
+        return model
 
     def dataset(self, split: str) -> Dataset:
         """The images of ``"validation"`` or ``"test"``."""
@@ -137,13 +144,8 @@ class ImageProcedure(Procedure):
         return dataset
 
     def metadata(self) -> dict[str, Any]:
-        """Classes and normalisation."""
-        return {
-            "classes": list(self.train_set.classes),
-            "mean": list(self.mean),
-            "std": list(self.std),
-            "dataset": self.train_set.name,
-        }
+        """Normalisation and data set."""
+        return {"mean": list(self.mean), "std": list(self.std), "dataset": self.train_set.name}
 
     def results(self) -> dict[str, Any]:
         """Data set and sizes."""
@@ -153,6 +155,30 @@ class ImageProcedure(Procedure):
             "validation_images": self.validation_size,
             "model": getattr(self.model, "config", {}),
         }
+
+
+class ImageClassification(ImageProcedure):
+    """What procedures that end in a classifier of images share: its model and its evaluation.
+
+    Parameters
+    ----------
+    config, splits, dataset_kind
+        As for `ImageProcedure`.
+    """
+
+    def __init__(self, config: TrainConfig, splits: Splits, dataset_kind: str) -> None:
+        super().__init__(config, splits, dataset_kind)
+        self.num_classes = self.train_set.num_classes
+        self.model = self.build_model(self.train_set.image_shape, self.num_classes)
+        self.model.to(config.device)
+
+    def evaluate(self, split: str) -> Classification:
+        """Accuracy, loss and confusion matrix on a split."""
+        return evaluate(self.model, self.dataset(split), self.mean, self.std, self.workers)
+
+    def metadata(self) -> dict[str, Any]:
+        """Classes, normalisation and data set."""
+        return {"classes": list(self.train_set.classes), **super().metadata()}
 
 
 def with_validation(splits: Splits, config: TrainConfig) -> tuple[Dataset, Dataset | None]:

@@ -9,13 +9,13 @@ from minivit.backend import Array, backend_for_device, use_device
 from minivit.data import Dataset, Splits
 from minivit.data.labels import refuse_overlap, split_labels
 from minivit.recipes.few_labels import FewLabels
-from minivit.recipes.procedure import ImageProcedure
+from minivit.recipes.procedure import ImageClassification
 from minivit.recipes.step import TrainingStep
 from minivit.recipes.uda_config import UdaConfig
 from minivit.recipes.uda_step import UdaBatch
 
 
-class SemiSupervised(FewLabels, ImageProcedure):
+class SemiSupervised(FewLabels, ImageClassification):
     """A classifier of images from a few labelled and many unlabelled images, or a baseline that shares all but those.
 
     Parameters
@@ -25,7 +25,7 @@ class SemiSupervised(FewLabels, ImageProcedure):
         labelled images alone; ``"fully_supervised"``, which trains on all with their labels. All three normalise
         with the statistics of all training images and may start from their principal components (`whitening`).
     splits, dataset_kind
-        As for `ImageProcedure`.
+        As for `ImageClassification`.
 
     Raises
     ------
@@ -37,7 +37,7 @@ class SemiSupervised(FewLabels, ImageProcedure):
     """
 
     def __init__(self, config: UdaConfig, splits: Splits, dataset_kind: str) -> None:
-        ImageProcedure.__init__(self, config, splits, dataset_kind)
+        ImageClassification.__init__(self, config, splits, dataset_kind)
         if config.mixup:
             raise ValueError("mixup mixes labels, and unlabelled images have none; leave it at 0")
         self.split = split_labels(
@@ -99,7 +99,7 @@ class SemiSupervised(FewLabels, ImageProcedure):
     def results(self) -> dict[str, Any]:
         """Data, method and sizes."""
         return {
-            **ImageProcedure.results(self),
+            **ImageClassification.results(self),
             **FewLabels.results(self),
             "unlabelled_images": len(self.split.unlabelled) if self.config.method == "uda" else 0,
         }

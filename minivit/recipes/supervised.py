@@ -13,7 +13,7 @@ from minivit.nn import Module, mask_keys
 from minivit.ops import cross_entropy
 from minivit.recipes.config import TrainConfig
 from minivit.recipes.parallel import ParallelGradients
-from minivit.recipes.procedure import ImageProcedure
+from minivit.recipes.procedure import ImageClassification
 from minivit.recipes.step import TrainingStep, summed
 
 
@@ -100,13 +100,13 @@ class SupervisedStep(TrainingStep):
         return summed((gradients or self.gradients).run(loss_of, batch.size))
 
 
-class Supervised(ImageProcedure):
+class Supervised(ImageClassification):
     """A classifier of images from labelled images.
 
     Parameters
     ----------
     config, splits, dataset_kind
-        As for `ImageProcedure`.
+        As for `ImageClassification`.
     """
 
     def __init__(self, config: TrainConfig, splits: Splits, dataset_kind: str) -> None:

@@ -17,7 +17,7 @@ from minivit.backend import to_host, use_device
 from minivit.backend.cpu.threads import Workers, blas_threads
 from minivit.inspect.nan_finder import find_non_finite
 from minivit.recipes.checkpoint import load_checkpoint, save_checkpoint
-from minivit.recipes.console import Console
+from minivit.recipes.console import Console, in_words
 from minivit.recipes.evaluation import Evaluation
 from minivit.recipes.memory import explain_out_of_memory
 from minivit.recipes.metrics import MetricsLog
@@ -221,11 +221,10 @@ class Trainer:
             return
         result = self._evaluate(stepper, "validation")
         epoch = done / self.procedure.steps_per_epoch
-        self._log.write(
-            {"step": done, "epoch": epoch, "validation_loss": result.loss, "validation_accuracy": result.accuracy}
-        )
+        held_out = {f"validation_{name}": value for name, value in result.values.items()}
+        self._log.write({"step": done, "epoch": epoch, **held_out})
         self.console.message(
-            f"epoch {epoch:.2f}: validation accuracy {100 * result.accuracy:.2f} %, loss {result.loss:.4f} "
+            f"epoch {epoch:.2f}: validation {in_words(result.values)} "
             f"({self.procedure.validation_size} examples held out of training)"
         )
 
@@ -233,9 +232,8 @@ class Trainer:
         return {
             **self.procedure.results(),
             "split": self.split,
-            "images": len(final.predictions),
-            f"{self.split}_accuracy": final.accuracy,
-            f"{self.split}_loss": final.loss,
+            "images": final.examples,
+            **{f"{self.split}_{name}": value for name, value in final.values.items()},
             "parameters": self.model.count_parameters(),
             "examples_per_second": self._speed,
             "steps": total_steps,

@@ -1,0 +1,118 @@
+"""Learn from images without labels: a pretext task, of which the encoder is kept.
+
+    python examples/pretrain.py --task rotation
+
+    python examples/pretrain.py --task rotation --dataset digits --epochs 10
+
+    python examples/pretrain.py --resume runs/pretrain-rotation-cifar10-0
+
+examples/finetune.py --weights RUN then trains what was learned on the task of interest. The last goes on after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+STARTED = time.monotonic()
+
+import tyro  # noqa: E402
+
+from minivit.backend import backend_for_device  # noqa: E402
+from minivit.recipes.console import Console, in_words  # noqa: E402
+from minivit.recipes.figures import style  # noqa: E402
+from minivit.recipes.pictures import draw_learning_curve  # noqa: E402
+from minivit.recipes.pretext.config import PretextConfig  # noqa: E402
+from minivit.recipes.pretext.presets import pretext_preset  # noqa: E402
+from minivit.recipes.pretext.pretraining import Pretraining  # noqa: E402
+from minivit.recipes.program import default_folder, exit_code, load_images, repeatable_command, run_to_result  # noqa: E402
+from minivit.recipes.run_folder import RunFolder  # noqa: E402
+from minivit.recipes.trainer import Trainer  # noqa: E402
+
+
+@dataclass
+class Options(PretextConfig):
+    """Train an encoder on a pretext task, and ask it about the test images once at the end."""
+
+    out: Path | None = None
+    """Run folder; runs/pretrain-<task>-<data set>-<seed> by default."""
+    resume: Path | None = None
+    """Go on with the run in this folder. Its settings are used; only --threads and --device may be given beside it."""
+    pictures: bool = True
+    """Draw the learning curve, and what the task asks and the model answers, at the end."""
+
+
+def main(options: Options) -> int:
+    """Run; the exit code is 0 for a finished run, 130 after Ctrl-C, 1 for anything wrong."""
+    console = Console()
+    folder = options.resume or options.out or Path()
+
+    def work() -> None:
+        nonlocal folder
+        backend_for_device(options.device)
+        trainer = resumed(options, console) if options.resume else started(options, console)
+        folder = trainer.folder.path
+        pretraining = trainer.procedure
+
+        def command(steps: int) -> str:
+            preset = pretext_preset(pretraining.task.name, pretraining.dataset_kind)
+            return repeatable_command("examples/pretrain.py", trainer.config, preset, steps, trainer.workers.count)
+
+        results = run_to_result(trainer, command, resume=options.resume is not None)
+        console.message(
+            f"{trainer.split}: {in_words(trainer.final_result.values)} on {results['images']} images; "
+            f"the encoder is in {trainer.folder.checkpoint}"
+        )
+        if options.pictures:
+            for path in draw(trainer):
+                console.message(f"picture: {path}")
+
+    return exit_code(work, console, lambda: f"--resume {shlex.quote(str(folder))}")
+
+
+def started(options: Options, console: Console) -> Trainer:
+    """A new run."""
+    settings = PretextConfig(**{field.name: getattr(options, field.name) for field in fields(PretextConfig)})
+    kind, splits = load_images(settings, console)
+    config = settings.filled(pretext_preset(settings.task, kind))
+    procedure = Pretraining(config, splits, kind)
+    chance = procedure.task.chance
+    console.message(
+        f"{procedure.task.name} on {splits.train.name}: {len(procedure.train_set)} training, "
+        f"{procedure.validation_size} validation, {procedure.test_size} test images, without their labels; "
+        f"{procedure.model.encoder.count_parameters():,} parameters of the encoder and "
+        f"{procedure.model.head.count_parameters():,} of the head, on {config.device}"
+        + (f". Guessing is right in {100 * chance:.1f} %" if chance else "")
+    )
+    usual = default_folder(config, kind)
+    return Trainer(procedure, options.out or usual.with_name(f"pretrain-{config.task}-{usual.name}"), console, STARTED)
+
+
+def resumed(options: Options, console: Console) -> Trainer:
+    """A run that goes on."""
+    out = Path(options.resume or ".")
+    plan = RunFolder(out).read_plan()
+    config = PretextConfig.from_dict(plan["config"])
+    config.threads = options.threads or plan["threads"]
+    if options.device != "cpu":
+        config.device = options.device
+    kind, splits = load_images(config, console)
+    return Trainer(Pretraining(config, splits, kind), out, console, STARTED)
+
+
+def draw(trainer: Trainer) -> list[Path]:
+    """Every picture of a finished run; the files, none if matplotlib is not installed."""
+    drawing, pretraining, folder = style(), trainer.procedure, trainer.folder
+    if drawing is None:
+        return []
+    with drawing:
+        curve = draw_learning_curve(folder.metrics, folder.path / "learning_curve.png", pretraining.task.titles)
+        shown = pretraining.dataset(trainer.split)
+        return [curve, *pretraining.task.draw(pretraining.model, shown, folder.path, pretraining.workers)]
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Options, description=__doc__)))

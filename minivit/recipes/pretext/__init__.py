@@ -1,0 +1,11 @@
+"""Auxiliary tasks whose labels images give for free: what a network learns from them is kept, the rest thrown away.
+
+A new task is one class, see `PretextTask`; `RotationPrediction` is a short one. It joins `TASKS` by its name.
+"""
+
+from minivit.recipes.pretext.rotation import RotationPrediction
+from minivit.recipes.pretext.task import MakeEncoder, PretextModel, PretextTask
+
+TASKS: dict[str, type[PretextTask]] = {task.name: task for task in (RotationPrediction,)}
+
+__all__ = ["TASKS", "MakeEncoder", "PretextModel", "PretextTask", "RotationPrediction"]

@@ -1,0 +1,17 @@
+"""Settings that work well for a pretext task: chosen on held-out training images, never on a test set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minivit.recipes.presets import preset_settings
+
+# What the tasks change in a data set's own preset.
+PRESETS: dict[str, dict[str, Any]] = {
+    "rotation": {"label_smoothing": 0.0, "flip": False},
+}
+
+
+def pretext_preset(task: str, dataset: str) -> dict[str, Any]:
+    """What `PretextConfig.filled` takes for a task on a data set."""
+    return {**preset_settings(dataset), **PRESETS.get(task, {})}

@@ -1,0 +1,160 @@
+"""Pre-training: an encoder learns a pretext task from images alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minivit.autograd import Tensor, no_grad
+from minivit.backend import Array, backend_for_device, to_host, use_device
+from minivit.backend.cpu.threads import Workers
+from minivit.data import BatchOrder, Splits
+from minivit.nn import Module, mask_keys
+from minivit.recipes.evaluation import Evaluation
+from minivit.recipes.parallel import ParallelGradients, evaluate_parts
+from minivit.recipes.pretext.config import PretextConfig
+from minivit.recipes.pretext.task import PretextTask
+from minivit.recipes.procedure import ImageProcedure
+from minivit.recipes.step import TrainingStep, summed
+
+EVALUATION_STEP = 2**32 - 1  # the step that questions about held-out images are drawn with: none of training's
+EVALUATED_AT_ONCE = 64  # images
+
+
+@dataclass(frozen=True, eq=False)
+class PretextBatch:
+    """A batch on the device: what a task prepared.
+
+    Attributes
+    ----------
+    arrays : tuple of arrays (B, ...)
+    index : array (B,)
+        Keys of the random masks.
+    step : int
+    """
+
+    arrays: tuple[Array, ...]
+    index: Array
+    step: int
+
+    @property
+    def size(self) -> int:
+        """B."""
+        return int(self.index.shape[0])
+
+
+class PretextStep(TrainingStep):
+    """The mean of a task's loss over a batch.
+
+    Parameters
+    ----------
+    model, config, total_steps, workers
+        As for `TrainingStep`.
+    task : PretextTask
+    """
+
+    def __init__(
+        self, model: Module, config: PretextConfig, total_steps: int, workers: Workers, task: PretextTask
+    ) -> None:
+        super().__init__(model, config, total_steps, workers)
+        self.task = task
+
+    def forward_backward(self, batch: PretextBatch, gradients: ParallelGradients | None = None) -> dict[str, Array]:
+        """Gradients of the mean loss on every parameter; the loss and what the task measures."""
+
+        def loss_of(part: slice) -> tuple[Tensor, dict[str, Array]]:
+            with mask_keys(self.config.seed, batch.step, batch.index[part]):
+                losses, measured = self.task.loss(self.model, *(array[part] for array in batch.arrays))
+            loss = losses.sum() / batch.size
+            return loss, {"loss": loss.data, **{name: value.sum() / batch.size for name, value in measured.items()}}
+
+        return summed((gradients or self.gradients).run(loss_of, batch.size))
+
+
+class Pretraining(ImageProcedure):
+    """An encoder that learns a pretext task from the training images; their labels are not used.
+
+    Parameters
+    ----------
+    config : PretextConfig
+        With a preset filled in.
+    splits, dataset_kind
+        As for `ImageProcedure`.
+
+    Raises
+    ------
+    ValueError
+        If there is no task of that name.
+    """
+
+    def __init__(self, config: PretextConfig, splits: Splits, dataset_kind: str) -> None:
+        from minivit.recipes.pretext import TASKS
+
+        super().__init__(config, splits, dataset_kind)
+        if config.task not in TASKS:
+            raise ValueError(f"task must be one of {', '.join(TASKS)}; got {config.task!r}")
+        if config.mixup:
+            raise ValueError("mixup mixes labels, and a pretext task has its own; leave it at 0")
+        self.task = TASKS[config.task](config, self.train_set.image_shape, self.mean, self.std)
+        channels = self.train_set.image_shape[0]
+        self.model = self.task.build(lambda side: self.build_model((channels, side, side), num_classes=0))
+        self.model.to(config.device)
+        size = min(config.batch_size or 1, len(self.train_set))
+        self.order = BatchOrder(len(self.train_set), size, seed=config.seed)
+        self.batch_size, self.steps_per_epoch, self.step_cost = size, self.order.steps_per_epoch, float(size)
+        self.input_shape = None
+
+    def make_step(self, total_steps: int) -> TrainingStep:
+        """A step at the beginning of a run of so many."""
+        assert isinstance(self.config, PretextConfig)
+        return PretextStep(self.model, self.config, total_steps, self.workers, self.task)
+
+    def prepare(self, step: TrainingStep, number: int) -> PretextBatch:
+        """The batch of a step."""
+        use_device(step.device)  # a thread of its own may run this
+        index, _ = self.order.at(number)
+        return self._batch(self.train_set.images[index], index, number, training=True)
+
+    def _batch(self, images: np.ndarray, index: np.ndarray, step: int, training: bool) -> PretextBatch:
+        backend, device = backend_for_device(self.config.device), self.config.device
+        pixels, keys = (backend.from_host(array, device) for array in (images, index))
+        return PretextBatch(self.task.prepare(pixels, step, keys, training), keys, step)
+
+    def evaluate(self, split: str) -> Evaluation:
+        """The means of the loss and of what the task measures over a split: the same questions each time."""
+        dataset = self.dataset(split)
+        was_training = self.model.training
+        self.model.eval()
+
+        def measure(part: slice) -> dict[str, float]:
+            index = np.arange(part.start, part.stop)
+            batch = self._batch(dataset.images[part], index, EVALUATION_STEP, training=False)
+            with no_grad():
+                losses, measured = self.task.loss(self.model, *batch.arrays)
+            values = {"loss": losses.data, **measured}
+            return {name: float(to_host(value.sum(dtype=np.float64))) for name, value in values.items()}
+
+        try:
+            parts = evaluate_parts(self.workers, measure, len(dataset), EVALUATED_AT_ONCE)
+        finally:
+            self.model.train(was_training)
+        means = {name: math.fsum(part[name] for part in parts) / len(dataset) for name in parts[0]}
+        return Evaluation(len(dataset), means)
+
+    def shown(self, record: dict[str, float]) -> dict[str, str]:
+        """The loss and what the task measures."""
+        return {
+            name: f"{100 * record[name]:.1f}%" if name == "accuracy" else f"{record[name]:.3f}"
+            for name in self.task.titles
+        }
+
+    def metadata(self) -> dict[str, Any]:
+        """Task, normalisation and data set."""
+        return {"task": self.task.name, **super().metadata()}
+
+    def results(self) -> dict[str, Any]:
+        """Task, data set and sizes."""
+        return {"task": self.task.name, "chance": self.task.chance, **super().results()}
