@@ -1,6 +1,9 @@
 """Augmentation of batches of images, in array code that runs on NumPy and CuPy alike."""
 
 from minivit.augment.color_rotation import color_rotation
+from minivit.augment.context_colors import drop_colors, gray_colors, project_colors, standardize_patches
+from minivit.augment.context_patches import ContextPatches, PatchGrid, context_patches
+from minivit.augment.context_resolution import random_resolution
 from minivit.augment.crop import random_crop
 from minivit.augment.cutmix import cutmix
 from minivit.augment.cutout import cutout
@@ -13,17 +16,25 @@ from minivit.augment.random_erasing import random_erasing
 
 __all__ = [
     "OPERATIONS",
+    "ContextPatches",
     "Dialect",
+    "PatchGrid",
     "RandAugment",
     "TrainAugmentation",
     "color_rotation",
+    "context_patches",
     "cutmix",
     "cutout",
+    "drop_colors",
+    "gray_colors",
     "mixup",
     "normalize",
     "one_hot",
+    "project_colors",
     "randaugment",
     "random_crop",
     "random_erasing",
     "random_flip",
+    "random_resolution",
+    "standardize_patches",
 ]
