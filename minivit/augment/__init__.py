@@ -8,6 +8,7 @@ from minivit.augment.crop import random_crop
 from minivit.augment.cutmix import cutmix
 from minivit.augment.cutout import cutout
 from minivit.augment.flip import random_flip
+from minivit.augment.masks import center_mask, random_block_mask, random_patch_mask, random_region_mask, shrink_mask
 from minivit.augment.mixup import mixup, one_hot
 from minivit.augment.normalize import normalize
 from minivit.augment.pipeline import TrainAugmentation
@@ -21,6 +22,7 @@ __all__ = [
     "PatchGrid",
     "RandAugment",
     "TrainAugmentation",
+    "center_mask",
     "color_rotation",
     "context_patches",
     "cutmix",
@@ -32,9 +34,13 @@ __all__ = [
     "one_hot",
     "project_colors",
     "randaugment",
+    "random_block_mask",
     "random_crop",
     "random_erasing",
     "random_flip",
+    "random_patch_mask",
+    "random_region_mask",
     "random_resolution",
+    "shrink_mask",
     "standardize_patches",
 ]

@@ -158,8 +158,17 @@ class VisionTransformer(Module):
         weights = ops.softmax(self.pool_score(features), axis=1)  # (B, N, 1)
         return (weights.swapaxes(1, 2) @ features).reshape(features.shape[0], -1)  # (B, 1, D) -> (B, D)
 
-    def forward_features(self, images: Tensor) -> Tensor:
-        """Images (B, C, H, W) to the normalised tokens (B, N, D) of the last block."""
+    def forward_features(self, images: Tensor, masked: Any = None, mask_token: Tensor | None = None) -> Tensor:
+        """Images (B, C, H, W) to the normalised tokens (B, N, D) of the last block.
+
+        Parameters
+        ----------
+        images : Tensor of shape (B, C, H, W)
+        masked : bool Tensor or array of shape (B, patches), optional
+            Patches whose vectors `mask_token` replaces before positions are added (Dosovitskiy et al. 2020, B.1.2). A
+            stem looks over a patch's edge: what no token may know has to be blanked in the images as well.
+        mask_token : Tensor of shape (1, 1, D), optional
+        """
         if images.shape[1:] != (self.channels, self.image_size, self.image_size):
             raise ShapeError(
                 f"the model takes images (B, {self.channels}, {self.image_size}, {self.image_size}), got {images.shape}"
@@ -170,6 +179,8 @@ class VisionTransformer(Module):
                 "convert (and normalise) them, or the model with model.astype(...)"
             )
         x = self.patch_embed(images)  # (B, N, D)
+        if masked is not None:
+            x = ops.where(masked[:, :, None], mask_token, x)
         x = self.pos_drop(ops.embed_tokens(x, getattr(self, "cls_token", None), self._positions(x)))
         for block in self.blocks:
             x = checkpoint(block, x) if self.checkpoint_blocks and self.training else block(x)
