@@ -411,3 +411,26 @@ def test_images_of_another_shape_are_refused(shape):
 def test_images_that_are_not_normalised_are_refused(dtype):
     with pytest.raises(DTypeError, match="the model takes normalised images of float64, got"):
         make()(mv.Tensor(images().astype(dtype)))
+
+
+def test_masked_patches_are_replaced_and_nothing_else():
+    model = make()
+    x = images()
+    masked = np.random.default_rng(3).random((3, 16)) < 0.5
+    token = mv.nn.Parameter(np.random.default_rng(4).standard_normal((1, 1, 8)))
+
+    def features(x, masked=masked):
+        return model.forward_features(mv.Tensor(x), masked, token).numpy()
+
+    hidden = np.repeat(np.repeat(masked.reshape(3, 1, 4, 4), 2, 2), 2, 3)
+    np.testing.assert_array_equal(features(np.where(hidden, 7.0, x)), features(x))
+    assert (features(np.where(hidden, x, 7.0)) != features(x)).any()
+    nothing = np.zeros_like(masked)
+    np.testing.assert_array_equal(features(x, nothing), model.forward_features(mv.Tensor(x)).numpy())
+
+
+def test_the_mask_token_learns_from_every_place_that_it_stands_in():
+    model = make()
+    masked = np.random.default_rng(3).random((3, 16)) < 0.5
+    assert masked.any(1).all()
+    mv.check_gradients(lambda token: model.forward_features(mv.Tensor(images()), masked, token), images()[:1, 0, :1])
