@@ -23,6 +23,8 @@ class TrainConfig:
     """Where data sets lie or are downloaded to; before it $MINIVIT_DATA and the user cache are searched."""
     download: bool = True
     """Download a data set that is nowhere to be found."""
+    training_images: int | None = None
+    """Train on so many images, as many of each class, drawn by the seed; more of them are the fewer and others."""
     image_size: int = 32
     """Side to which the images of a folder are resized."""
     model: str | None = None
@@ -85,7 +87,15 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if sum(value is not None for value in (self.epochs, self.minutes, self.steps)) > 1:
             raise ValueError("give only one of epochs, minutes and steps")
-        for name in ("epochs", "minutes", "steps", "batch_size", "micro_batch", "checkpoint_minutes"):
+        for name in (
+            "epochs",
+            "minutes",
+            "steps",
+            "training_images",
+            "batch_size",
+            "micro_batch",
+            "checkpoint_minutes",
+        ):
             _require(self, name, lambda value: value > 0, "above 0")
         for name in (
             "learning_rate",

@@ -10,6 +10,7 @@ from typing import Any
 from minivit import augment
 from minivit.backend.cpu.threads import Workers
 from minivit.data import Dataset, Splits, hold_out, prefetch
+from minivit.data.labels import split_labels
 from minivit.models import VisionTransformer, whiten_first_layer
 from minivit.nn import Module
 from minivit.recipes.config import TrainConfig
@@ -182,9 +183,12 @@ class ImageClassification(ImageProcedure):
 
 
 def with_validation(splits: Splits, config: TrainConfig) -> tuple[Dataset, Dataset | None]:
-    """Training and validation set: the data set's own validation split, or a share of the training set."""
-    if splits.validation is not None:
-        return splits.train, splits.validation
-    if not config.validation:
-        return splits.train, None
-    return hold_out(splits.train, config.validation, seed=config.seed)
+    """Training and validation set: the data set's own validation split, or a share of the training set; then, of what
+    is left to train on, as many images as are asked for.
+    """
+    train, validation = splits.train, splits.validation
+    if validation is None and config.validation:
+        train, validation = hold_out(train, config.validation, seed=config.seed)
+    if config.training_images is not None:
+        train = train.subset(split_labels(train, config.training_images, config.seed).labelled, train.name)
+    return train, validation

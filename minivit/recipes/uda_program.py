@@ -7,6 +7,7 @@ import json
 import shlex
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ from minivit.recipes.comparison_pictures import draw_ablation, draw_comparison
 from minivit.recipes.console import Console
 from minivit.recipes.procedure import Procedure
 from minivit.recipes.program import repeatable_command, run_to_result
-from minivit.recipes.results import read_result, write_result, write_text
+from minivit.recipes.results import write_result, write_text
 from minivit.recipes.run_folder import RunFolder
+from minivit.recipes.studies import finished_or_trained, same_run
 from minivit.recipes.trainer import NonFiniteError, Trainer
 from minivit.recipes.uda_config import UdaConfig
 from minivit.recipes.uda_presets import ABLATION, COMPARISON, variants
@@ -209,26 +211,20 @@ class UdaProgram(ABC):
             for name, variant in runs.items():
                 length = {"steps": records[0]["steps"], "minutes": None, "epochs": None} if records else {}
                 run = dataclasses.replace(variant, seed=seed, **length)
+                path = out / f"{in_path(name)}-{seed}"
                 try:
-                    records.append({**self._finished_or_trained(run, out / f"{in_path(name)}-{seed}"), "method": name})
+                    record = finished_or_trained(
+                        path,
+                        run,
+                        partial(self._train, run, path),
+                        self.console,
+                        goes_on=self.options.resume is not None,
+                    )
+                    records.append({**record, "method": name})
                 except NonFiniteError as error:
                     self.console.message(f"{name}, seed {seed}, is left out: {error}")
                     failed.append(f"{name}, seed {seed}")
         self._report(config, study, records, failed)
-
-    def _finished_or_trained(self, config: UdaConfig, out: Path) -> dict[str, Any]:
-        """A run's result: read, where the study goes on and has it already, or made."""
-        folder = RunFolder(out)
-        same = False
-        if self.options.resume is not None and folder.begun:
-            plan = folder.read_plan()
-            same = same_run(plan["config"], dataclasses.asdict(config))
-            same = same and config.steps in (None, plan["total_steps"])
-            if not same:
-                self.console.message(f"{out} holds a run with other settings, which this one replaces")
-        if same and folder.finished:
-            return read_result(folder.results)
-        return self._train(config, out, resume=same)
 
     def _report(self, config: UdaConfig, study: Study, records: list[dict[str, Any]], failed: list[str]) -> None:
         """The table, the result file and the picture of a study."""
@@ -292,15 +288,3 @@ def paired(records: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
     """The records of UDA and of a variant, at the seeds that both have."""
     both = [{r["seed"] for r in records if r["method"] == method} for method in ("uda", name)]
     return [r for r in records if r["method"] in ("uda", name) and r["seed"] in both[0] & both[1]]
-
-
-# What two runs may differ in and still compute the same, or the same for longer.
-_BESIDE_THE_POINT = {
-    "epochs", "minutes", "steps", "threads", "device", "seed", "data_dir", "download", "checkpoint_minutes",
-    "micro_batch",
-}  # fmt: skip
-
-
-def same_run(first: dict[str, Any], second: dict[str, Any]) -> bool:
-    """Whether two configurations ask for the same training."""
-    return all(first.get(name) == value for name, value in second.items() if name not in _BESIDE_THE_POINT)

@@ -50,3 +50,13 @@ def test_the_learning_rate_follows_the_schedule(digits: data.Splits) -> None:
     step, _ = make(digits, learning_rate=0.5, warmup=0.1)
     expected = [0.5 * SCHEDULES["cosine"](number, 20, 2) for number in range(20)]
     np.testing.assert_allclose([step.learning_rate(number) for number in range(20)], expected)
+
+
+def test_training_images_are_balanced_nested_and_never_held_out(digits: data.Splits) -> None:
+    few, more = (make(digits, training_images=count)[1] for count in (20, 50))
+    assert len(few.train_set) == 20
+    assert few.train_set.class_counts().tolist() == [2] * 10
+    seen = {image.tobytes() for image in more.train_set.images}
+    assert {image.tobytes() for image in few.train_set.images} <= seen
+    assert few.validation_size == more.validation_size > 0
+    assert not seen & {image.tobytes() for image in more.validation_set.images}
