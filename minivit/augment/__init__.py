@@ -14,8 +14,10 @@ from minivit.augment.normalize import normalize
 from minivit.augment.pipeline import TrainAugmentation
 from minivit.augment.randaugment import OPERATIONS, Dialect, RandAugment, randaugment
 from minivit.augment.random_erasing import random_erasing
+from minivit.augment.resize import INTERPOLATIONS, resize
 
 __all__ = [
+    "INTERPOLATIONS",
     "OPERATIONS",
     "ContextPatches",
     "Dialect",
@@ -41,6 +43,7 @@ __all__ = [
     "random_patch_mask",
     "random_region_mask",
     "random_resolution",
+    "resize",
     "shrink_mask",
     "standardize_patches",
 ]
