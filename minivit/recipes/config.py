@@ -96,7 +96,7 @@ class TrainConfig:
             "micro_batch",
             "checkpoint_minutes",
         ):
-            _require(self, name, lambda value: value > 0, "above 0")
+            require(self, name, lambda value: value > 0, "above 0")
         for name in (
             "learning_rate",
             "matrix_learning_rate",
@@ -107,9 +107,9 @@ class TrainConfig:
             "mixup",
             "threads",
         ):
-            _require(self, name, lambda value: value >= 0, "at least 0")
+            require(self, name, lambda value: value >= 0, "at least 0")
         for name in ("label_smoothing", "warmup", "drop_path", "ema", "validation"):
-            _require(self, name, lambda value: 0.0 <= value < 1.0, "in [0, 1)")
+            require(self, name, lambda value: 0.0 <= value < 1.0, "in [0, 1)")
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}; got {self.schedule!r}")
         if self.model not in (None, *OWN_MODELS) and self.model not in models.list():
@@ -142,7 +142,8 @@ class TrainConfig:
         return cls(**values)
 
 
-def _require(config: TrainConfig, name: str, holds: Any, what: str) -> None:
+def require(config: TrainConfig, name: str, holds: Any, what: str) -> None:
+    """Raise a ValueError unless a setting is None or a predicate holds of it."""
     value = getattr(config, name)
     if value is not None and not holds(value):
         raise ValueError(f"{name} must be {what}, got {value}")

@@ -1,0 +1,171 @@
+"""Tests of minivit/recipes/pretext/inpainting.py."""
+
+import numpy as np
+import pytest
+from devices import DEVICES, assert_same, watched
+
+import minivit as mv
+from minivit import augment, models
+from minivit.backend import move
+from minivit.models.context_encoder import PatchDecoder
+from minivit.recipes.pretext.config import MASKS
+from minivit.recipes.pretext.inpainting import InpaintingModel, fidelity, reconstruction_loss
+
+SHARES = {"center": 0.25, "random_blocks": 0.14, "random_region": 0.25, "random_patches": 0.5}
+
+
+def some_images(images, count=24):
+    return images.train.images[:count], np.arange(count)
+
+
+def tiny(pool="cls", stem=None):
+    """A model of images of 8 x 8 pixels, in float64, whose every parameter is random."""
+    encoder = models.VisionTransformer(8, 2, 4, 1, 2, 6, 0, channels=2, pool=pool, stem=stem, initialization="none")
+    model = InpaintingModel(encoder, PatchDecoder(4, 2, 2, (2, 8, 8))).astype(np.float64)
+    rng = np.random.default_rng(0)
+    for parameter in model.parameters():
+        parameter.assign(0.5 * rng.standard_normal(parameter.shape))
+    return model
+
+
+def tiny_batch(count=3):
+    images = np.random.default_rng(1).standard_normal((count, 2, 8, 8))
+    predicted = augment.random_region_mask(
+        (8, 8), seed=0, step=0, image_index=np.arange(count), area=(0.4, 0.6), cells=2
+    )
+    return images, augment.shrink_mask(predicted, 1), predicted
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_holes_hide_their_share_and_have_the_papers_border_except_for_patches(make_pretraining, images, mask) -> None:
+    task = make_pretraining("inpainting", mask=mask).task
+    pixels, index = some_images(images, 96)
+    inputs, hidden, predicted = task.prepare(pixels, 3, index, training=True)
+    assert inputs.shape == (96, 3, 32, 32)
+    assert predicted.mean() == pytest.approx(SHARES[mask], abs=0.02)
+    border = predicted & ~hidden
+    assert not (hidden & ~predicted).any()
+    assert border.any() == (mask != "random_patches")
+    np.testing.assert_array_equal(hidden, augment.shrink_mask(predicted, 0 if mask == "random_patches" else 1))
+    if mask == "center":
+        assert hidden.sum() == 96 * 14 * 14
+
+
+def test_the_settings_say_what_is_hidden(make_pretraining, images) -> None:
+    pixels, index = some_images(images)
+    task = make_pretraining("inpainting", mask="random_patches", mask_share=0.75, mask_patch=8).task
+    hidden = task.prepare(pixels, 3, index, training=True)[1]
+    np.testing.assert_array_equal(hidden.reshape(24, 4, 8, 4, 8).all((2, 4)).sum((1, 2)), 12)
+    task = make_pretraining("inpainting", mask="center", overlap=3).task
+    assert task.prepare(pixels, 3, index, training=True)[1].sum() == 24 * 10 * 10
+
+
+def test_held_out_images_are_not_augmented(make_pretraining, images) -> None:
+    task = make_pretraining("inpainting").task
+    pixels, index = some_images(images)
+    expected = augment.normalize(pixels, task.mean, task.std)
+    np.testing.assert_array_equal(task.prepare(pixels, 3, index, training=False)[0], expected)
+    assert (task.prepare(pixels, 3, index, training=True)[0] != expected).any()
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_a_hole_depends_on_the_image_and_the_step_alone(make_pretraining, images, mask) -> None:
+    task = make_pretraining("inpainting", mask=mask).task
+    pixels, index = some_images(images)
+    whole = task.prepare(pixels, 3, index, training=True)
+    for part in (slice(0, 5), slice(20, 24)):
+        for some, all_of_them in zip(task.prepare(pixels[part], 3, index[part], training=True), whole, strict=True):
+            np.testing.assert_array_equal(some, all_of_them[part])
+    assert (task.prepare(pixels, 4, index, training=True)[2] != whole[2]).any() == (mask != "center")
+
+
+@pytest.mark.parametrize("stem", [None, (3,)])
+@pytest.mark.parametrize("pool", ["cls", "mean"])
+def test_nothing_hidden_reaches_the_model(pool, stem) -> None:
+    model = tiny(pool, stem)
+    images, hidden, _ = tiny_batch()
+    answer = model(mv.Tensor(images), hidden).numpy()
+    assert answer.shape == images.shape
+    np.testing.assert_array_equal(model(mv.Tensor(np.where(hidden, 5.0, images)), hidden).numpy(), answer)
+    assert (model(mv.Tensor(np.where(hidden, images, 5.0)), hidden).numpy() != answer).any()
+
+
+def test_every_parameter_learns_and_its_gradient_is_right() -> None:
+    model, (images, hidden, predicted) = tiny("mean"), tiny_batch(2)
+    hidden[0, 0, :2, 2:4] = predicted[0, 0, :2, 2:4] = True  # a whole patch, for the mask token
+    places = {}
+    for path, module in model.named_modules():
+        for name, value in list(vars(module).items()):
+            if isinstance(value, mv.nn.Parameter):
+                places[f"{path}.{name}"] = (module, name)
+
+    def loss(*values):
+        kept = [getattr(module, name) for module, name in places.values()]
+        for (module, name), value in zip(places.values(), values, strict=True):
+            setattr(module, name, value)
+        try:
+            return reconstruction_loss(model(mv.Tensor(images), hidden), images, hidden, predicted)
+        finally:
+            for (module, name), value in zip(places.values(), kept, strict=True):
+                setattr(module, name, value)
+
+    values = [getattr(module, name).numpy().copy() for module, name in places.values()]
+    mv.check_gradients(loss, *values, rtol=1e-6)
+
+
+def test_the_loss_weighs_the_shown_border_ten_times_and_counts_nothing_outside() -> None:
+    images, hidden, predicted = tiny_batch()
+    filled = np.random.default_rng(2).standard_normal(images.shape)
+    found = reconstruction_loss(mv.Tensor(filled), images, hidden, predicted).numpy()
+    for image, answer, hole, region, loss in zip(images, filled, hidden[:, 0], predicted[:, 0], found, strict=True):
+        square = (answer - image) ** 2
+        expected = (square[:, hole].sum() + 10 * square[:, region & ~hole].sum()) / (2 * region.sum())
+        assert loss == pytest.approx(expected, rel=1e-12)
+    elsewhere = np.where(predicted, filled, 99.0)
+    np.testing.assert_array_equal(reconstruction_loss(mv.Tensor(elsewhere), images, hidden, predicted).numpy(), found)
+
+
+def test_errors_are_measured_on_hidden_pixels_between_black_and_white() -> None:
+    images, hidden, _ = tiny_batch()
+    std = np.array([0.25, 0.5])
+    filled = images + 0.2 / std[:, None, None] * np.where(hidden, 1, 7)
+    found = fidelity(filled, images, hidden, std)
+    assert found["l1"] == pytest.approx(0.2)
+    assert found["l2"] == pytest.approx(0.04)
+    assert found["psnr"] == pytest.approx(-10 * np.log10(0.04))
+    assert np.isfinite(fidelity(images, images, hidden, std)["psnr"]).all()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("mask", MASKS)
+def test_preparing_and_the_loss_never_wait_for_the_device(make_pretraining, images, mask, device: str) -> None:
+    procedure = make_pretraining("inpainting", mask=mask)
+    task, model = procedure.task, procedure.model
+    pixels, index = some_images(images, 6)
+    expected = task.prepare(pixels, 1, index, training=True)
+    losses, measured = task.loss(model, *expected)
+    model.to(device)
+    there = move(pixels, device), move(index, device)
+    with watched(device, uploads=True):
+        prepared = task.prepare(there[0], 1, there[1], training=True)
+        there_losses, there_measured = task.loss(model, *prepared)
+    for mine, reference in zip(prepared, expected, strict=True):
+        assert_same(mine, reference, device)
+    np.testing.assert_allclose(there_losses.numpy(), losses.numpy(), rtol=1e-5)
+    for name, reference in measured.items():
+        np.testing.assert_allclose(move(there_measured[name], "cpu"), reference, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mask": "left"}, "mask must be one of center"),
+        ({"mask_share": 0.0}, "mask_share must be above 0"),
+        ({"mask_patch": 0}, "mask_patch must be above 0"),
+        ({"overlap": -1}, "overlap must be at least 0"),
+        ({"decoder_depth": -1}, "decoder_depth must be at least 0"),
+    ],
+)
+def test_wrong_settings_are_named(make_pretraining, settings, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_pretraining("inpainting", **settings)

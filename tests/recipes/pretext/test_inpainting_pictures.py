@@ -1,0 +1,32 @@
+"""Tests of minivit/recipes/pretext/inpainting_pictures.py."""
+
+import numpy as np
+import pytest
+
+from minivit.recipes.pretext.inpainting_pictures import bytes_of
+
+
+def test_a_finished_run_shows_what_was_filled(make_pretraining, images, tmp_path) -> None:
+    pytest.importorskip("matplotlib")
+    from PIL import Image
+
+    procedure = make_pretraining("inpainting")
+    (path,) = procedure.task.draw(procedure.model, images.test, tmp_path, procedure.workers)
+    assert path.parent == tmp_path
+    picture = np.asarray(Image.open(path).convert("RGB"))
+    assert picture.std() > 20
+    assert procedure.model.training
+    (again,) = procedure.task.draw(procedure.model, images.test, tmp_path / "again", procedure.workers)
+    np.testing.assert_array_equal(np.asarray(Image.open(again).convert("RGB")), picture)
+
+
+def test_colours_come_back_from_normalised_pixels_and_holes_are_white() -> None:
+    original = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 4), dtype=np.uint8)
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+    normalised = (original / 255 - np.array(mean)[:, None, None]) / np.array(std)[:, None, None]
+    np.testing.assert_array_equal(bytes_of(normalised, mean, std), original.transpose(0, 2, 3, 1))
+    holes = np.zeros((2, 1, 4, 4), bool)
+    holes[:, :, 1] = True
+    assert (bytes_of(normalised, mean, std, holes)[:, 1] == 255).all()
+    assert (bytes_of(normalised + 99, mean, std) == 255).all()
+    assert bytes_of(normalised[:, :1], mean[:1], std[:1]).shape == (2, 4, 4, 3)
