@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 STARTED = time.monotonic()
 
@@ -26,7 +26,7 @@ import tyro  # noqa: E402
 from minivit import augment, data, interop  # noqa: E402
 from minivit.backend import backend_for_device  # noqa: E402
 from minivit.data.image_folder import SUFFIXES  # noqa: E402
-from minivit.data.preprocess import IMAGENET_MEAN, IMAGENET_STD, read_photo  # noqa: E402
+from minivit.data.preprocess import STATISTICS, Preprocessing  # noqa: E402
 from minivit.inspect import HeatMaps, heat_maps, overlay  # noqa: E402
 from minivit.nn import Module  # noqa: E402
 from minivit.recipes.results import write_result  # noqa: E402
@@ -53,8 +53,13 @@ class Options:
     """Mean of each channel that inputs are normalised with, on the scale where 255 is 1; by default as in training."""
     std: tuple[float, ...] | None = None
     """Standard deviation of each channel."""
+    preprocessing: Literal["timm", "google", "big_vision", "fit"] | None = None
+    """How photos are resized: timm: shorter side, bicubic, then the central crop; google: the whole photo to a square,
+    bilinear, no crop; big_vision: shorter side by area, then the central crop; fit: the largest
+    central square, as training on a folder reads it. By default fit for a checkpoint, timm for timm's weights."""
     crop: Annotated[float | None, tyro.conf.arg(metavar="FRACTION")] = None
-    """Share of the photo's shorter side that the model sees; by default 1 for a checkpoint, 0.9 for timm's weights."""
+    """Share of the photo's shorter side that the model sees, for timm and big_vision; by default 0.9 for timm's
+    weights, else 1."""
     top: int = 5
     """How many classes to name."""
     out: Path = Path("runs/classify")
@@ -79,7 +84,7 @@ class Classifier:
     synsets : dict
         WordNet id -> label; empty where the classes have none.
     mean, std : tuple of float
-    crop : float
+    preprocessing : Preprocessing
     """
 
     model: Module
@@ -87,7 +92,7 @@ class Classifier:
     synsets: dict[str, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    crop: float
+    preprocessing: Preprocessing
 
     @property
     def config(self) -> dict[str, Any]:
@@ -96,7 +101,7 @@ class Classifier:
 
     def read(self, path: Path) -> np.ndarray:
         """One photo as the model sees it: (C, H, W) of uint8."""
-        return read_photo(path, self.config["image_size"], self.config["channels"], self.crop)
+        return self.preprocessing.read(path, self.config["image_size"], self.config["channels"])
 
     def true_label(self, path: Path) -> int | None:
         """From the synset in the file's name, or from its folder, if that is named as a class is."""
@@ -200,19 +205,31 @@ def load_classifier(options: Options, paths: Sequence[Path]) -> Classifier:
     if not config["num_classes"]:
         raise OptionError(f"{weights}: the model has no head, so it cannot name classes")
     own = "mean" in metadata and "std" in metadata
-    imagenet = (
-        "deit" in weights.name.lower()
-    )  # DeiT is trained with ImageNet's statistics, Google's and timm's ViTs with .5
-    mean = metadata["mean"] if own else IMAGENET_MEAN if imagenet else (0.5,) * config["channels"]
-    std = metadata["std"] if own else IMAGENET_STD if imagenet else (0.5,) * config["channels"]
+    preprocessing = chosen_preprocessing(options, metadata, own)
+    if own:
+        mean, std = metadata["mean"], metadata["std"]
+    elif config["channels"] != 3:
+        mean, std = (0.5,) * config["channels"], (0.5,) * config["channels"]
+    else:  # DeiT is trained with ImageNet's statistics, Google's and timm's ViTs with .5
+        mean, std = STATISTICS["imagenet" if "deit" in weights.name.lower() else "half"]
     mean, std = tuple(options.mean or mean), tuple(options.std or std)
     if not len(mean) == len(std) == config["channels"]:
         raise OptionError(f"the model takes {config['channels']} channels: give so many numbers for --mean and --std")
-    crop = options.crop or float(metadata.get("crop_fraction", 1.0 if own else 0.9))
-    if not 0.0 < crop <= 1.0:
-        raise OptionError(f"--crop is a share of the photo, above 0 and up to 1; got {crop:g}")
     names, synsets = class_names(options.classes, metadata, paths, config["num_classes"])
-    return Classifier(model, names, synsets, mean, std, crop)
+    return Classifier(model, names, synsets, mean, std, preprocessing)
+
+
+def chosen_preprocessing(options: Options, metadata: dict[str, Any], own: bool) -> Preprocessing:
+    """As the options say, or the checkpoint; else as its training read a folder, or as timm evaluates its weights."""
+    crop = options.crop if options.crop is not None else metadata.get("crop_fraction")
+    if crop is not None and not 0.0 < crop <= 1.0:
+        raise OptionError(f"--crop is a share of the photo, above 0 and up to 1; got {crop:g}")
+    method = options.preprocessing
+    if method is None:  # a margin to be cropped off is timm's
+        method = "fit" if own and crop in (None, 1.0) else "timm"
+    if method in ("google", "fit") and options.crop is None:
+        crop = 1.0
+    return Preprocessing(method, float(crop if crop is not None else 1.0 if own else 0.9))
 
 
 def find_weights(given: Path | None) -> Path:
@@ -259,7 +276,8 @@ def describe(classifier: Classifier, device: str) -> str:
         f"{type(classifier.model).__name__}, {classifier.model.count_parameters():,} parameters, "
         f"{config['image_size']} px in patches of {config['patch_size']}, {len(classifier.names)} classes, "
         f"on {device}\n"
-        f"gelu {config['gelu']!r}, LayerNorm eps {config['eps']:g}, crop {classifier.crop:g}, "
+        f"gelu {config['gelu']!r}, LayerNorm eps {config['eps']:g}, preprocessing {classifier.preprocessing.method}, "
+        f"crop {classifier.preprocessing.crop_fraction:g}, "
         f"mean {numbers(classifier.mean)}, std {numbers(classifier.std)}"
     )
 

@@ -14,6 +14,7 @@ from minivit.augment.normalize import normalize
 from minivit.augment.pipeline import TrainAugmentation
 from minivit.augment.randaugment import OPERATIONS, Dialect, RandAugment, randaugment
 from minivit.augment.random_erasing import random_erasing
+from minivit.augment.random_resized_crop import random_resized_crop
 from minivit.augment.resize import INTERPOLATIONS, resize
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "random_flip",
     "random_patch_mask",
     "random_region_mask",
+    "random_resized_crop",
     "random_resolution",
     "resize",
     "shrink_mask",

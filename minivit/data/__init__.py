@@ -2,11 +2,13 @@
 
 from minivit.data.batches import Batch, Batches, BatchOrder, prefetch
 from minivit.data.cifar import CIFAR10, CIFAR100, load_cifar
-from minivit.data.dataset import Dataset, DatasetError, Splits, channel_statistics
+from minivit.data.dataset import Dataset, DatasetError, Splits, StoredImages, channel_statistics
 from minivit.data.digits import load_digits
 from minivit.data.image_folder import load_image_folder, read_image
 from minivit.data.labels import LabelSplit, refuse_overlap, split_labels
 from minivit.data.locate import DataNotFoundError, search_folders, user_cache
+from minivit.data.photo_files import PhotoFiles
+from minivit.data.preprocess import STATISTICS, Preprocessing
 from minivit.data.registry import EMBEDDED, NAMES, find, load
 from minivit.data.shapes import draw_shapes, load_shapes
 from minivit.data.split import hold_out, stratified_split
@@ -16,6 +18,7 @@ __all__ = [
     "CIFAR100",
     "EMBEDDED",
     "NAMES",
+    "STATISTICS",
     "Batch",
     "BatchOrder",
     "Batches",
@@ -23,7 +26,10 @@ __all__ = [
     "Dataset",
     "DatasetError",
     "LabelSplit",
+    "PhotoFiles",
+    "Preprocessing",
     "Splits",
+    "StoredImages",
     "channel_statistics",
     "draw_shapes",
     "find",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,34 @@ class DatasetError(ValueError):
     """Data that cannot be used: what was expected, what came, in which file, what to do."""
 
 
+class StoredImages(Protocol):
+    """Images that are somewhere else until they are asked for, such as `minivit.data.PhotoFiles`.
+
+    An index gives arrays as that of an array (N, C, H, W) of uint8 does; `take` only says which images are meant.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(N, C, H, W)."""
+
+    @property
+    def dtype(self) -> np.dtype[np.uint8]:
+        """uint8."""
+
+    @property
+    def ndim(self) -> int:
+        """4."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any) -> Images: ...
+
+    def __iter__(self) -> Iterator[Images]: ...
+
+    def take(self, indices: Indices, axis: int) -> Self:
+        """The images at `indices` along the first axis, not read yet."""
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Labelled images and what is known of them.
@@ -24,8 +54,8 @@ class Dataset:
     ----------
     name : str
         Such as ``"cifar10 train"``.
-    images : array (N, C, H, W) of uint8
-        C is 1 or 3 (red, green, blue).
+    images : array (N, C, H, W) of uint8, or StoredImages
+        C is 1 or 3 (red, green, blue). Photos that do not fit into memory are read when they are indexed.
     labels : array (N,) of int64
         From 0 to the number of classes - 1.
     classes : tuple of str
@@ -42,7 +72,7 @@ class Dataset:
     """
 
     name: str
-    images: Images
+    images: Images | StoredImages
     labels: Labels
     classes: tuple[str, ...]
     mean: tuple[float, ...]
@@ -77,7 +107,7 @@ class Dataset:
         return f"Dataset({self.name!r}: {len(self):,} images {channels}x{height}x{width}, {self.num_classes} classes)"
 
     @property
-    def inputs(self) -> Images:
+    def inputs(self) -> Images | StoredImages:
         """The images: what a model takes, one example a row."""
         return self.images
 
@@ -97,7 +127,9 @@ class Dataset:
         return np.bincount(self.labels, minlength=self.num_classes)
 
     def subset(self, indices: npt.ArrayLike, name: str | None = None) -> Dataset:
-        """The dataset of the images at `indices`, in that order (a copy), with mean and std as they are.
+        """The dataset of the images at `indices`, in that order, with mean and std as they are.
+
+        A copy of them; of stored images a selection.
 
         Raises
         ------
@@ -112,7 +144,10 @@ class Dataset:
         if chosen.size and not (chosen.min() >= 0 and chosen.max() < len(self)):
             self._refuse(f"expected indices from 0 to {len(self) - 1}, got {chosen.min()} to {chosen.max()}")
         return replace(
-            self, name=self.name if name is None else name, images=self.images[chosen], labels=self.labels[chosen]
+            self,
+            name=self.name if name is None else name,
+            images=self.images.take(chosen, axis=0),
+            labels=self.labels[chosen],
         )
 
 

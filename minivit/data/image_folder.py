@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minivit.data.dataset import Dataset, DatasetError, Images, Labels, Splits, channel_statistics
+from minivit.data.photo_files import PhotoFiles
 from minivit.data.split import stratified_split
 
 if TYPE_CHECKING:
@@ -178,21 +178,13 @@ def _splits(root: Path, files: dict[str, list[tuple[Path, int]]], classes: tuple
 
 
 def _read(files: list[tuple[Path, int]], image_size: int) -> tuple[Images, Labels]:
-    images = np.empty((len(files), 3, image_size, image_size), np.uint8)
-
-    def read_into(number: int) -> str | None:
-        try:
-            images[number] = read_image(files[number][0], image_size)
-        except DatasetError as error:
-            return str(error)
-        return None
-
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # Pillow decodes outside the interpreter's lock
-        problems = [problem for problem in pool.map(read_into, range(len(files))) if problem is not None]
-    if problems:
-        more = f"\n... and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise DatasetError("\n".join(problems[:5]) + more)
-    return images, np.array([label for _, label in files], np.int64)
+    photos = PhotoFiles(
+        [str(path) for path, _ in files],
+        lambda path: read_image(path, image_size),
+        image_size=image_size,
+        cache_bytes=0,
+    )
+    return photos[:], np.array([label for _, label in files], np.int64)
 
 
 def read_image(path: str | os.PathLike[str], image_size: int) -> Images:
@@ -205,15 +197,22 @@ def read_image(path: str | os.PathLike[str], image_size: int) -> Images:
     ImportError
         If Pillow is not installed.
     """
-    image = open_rgb(path)
+    square = fit_square(open_rgb(path), image_size)
+    return np.ascontiguousarray(square.transpose(2, 0, 1))  # (S, S, 3) -> (3, S, S)
+
+
+def fit_square(image: Image.Image, image_size: int) -> Images:
+    """The largest central square of an image, resized (bicubic): array (image_size, image_size, 3) of uint8."""
     from PIL import Image, ImageOps
 
-    square = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BICUBIC)
-    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))  # (H, W, 3) -> (3, H, W)
+    return np.asarray(ImageOps.fit(image, (image_size, image_size), Image.Resampling.BICUBIC))
 
 
-def open_rgb(path: str | os.PathLike[str]) -> Image.Image:
-    """Open an image file with Pillow, upright and in RGB; raises as `read_image`."""
+def open_rgb(path: str | os.PathLike[str], *, as_stored: bool = False) -> Image.Image:
+    """Open an image file with Pillow in RGB; raises as `read_image`.
+
+    It is turned upright as its camera noted, and transparency becomes white, unless it is wanted `as_stored`.
+    """
     try:
         from PIL import Image, ImageOps
     except ImportError as error:
@@ -222,7 +221,7 @@ def open_rgb(path: str | os.PathLike[str]) -> Image.Image:
         raise DatasetError(f"{path}: the file is empty")
     try:
         with Image.open(path) as opened:
-            return _as_rgb(ImageOps.exif_transpose(opened))
+            return opened.convert("RGB") if as_stored else _as_rgb(ImageOps.exif_transpose(opened))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DatasetError(f"{path}: cannot be read as an image: {error}; replace or remove it") from error
 

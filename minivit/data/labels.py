@@ -24,6 +24,7 @@ from minivit.data.text.dataset import TokenDataset
 PUBLISHED_COPIES = {CIFAR100.title: 10}
 
 
+_BLOCK = 4096  # examples looked at at once: photos may be more than the memory holds
 Examples = Dataset | TokenDataset  # a training set of images or of texts
 
 
@@ -109,7 +110,8 @@ def fingerprint(dataset: Examples) -> str:
     """SHA-256 of a data set's class names, labels and inputs, in their order."""
     digest = hashlib.sha256(json.dumps([dataset.classes, dataset.inputs.shape]).encode())
     digest.update(dataset.labels.astype("<i8").tobytes())
-    digest.update(np.ascontiguousarray(dataset.inputs).data)
+    for start in range(0, len(dataset), _BLOCK):
+        digest.update(np.ascontiguousarray(dataset.inputs[start : start + _BLOCK]).data)
     return digest.hexdigest()
 
 

@@ -11,7 +11,7 @@ from minivit import augment
 from minivit.autograd import Tensor, no_grad
 from minivit.backend import Array, backend_for_device, to_host
 from minivit.backend.cpu.threads import Workers
-from minivit.data import Dataset
+from minivit.data import Dataset, StoredImages
 from minivit.nn import Module
 from minivit.ops import cross_entropy
 from minivit.recipes.parallel import evaluate_parts
@@ -71,7 +71,11 @@ def predict_logits(
 
 
 def logits_of_inputs(
-    model: Module, inputs: np.ndarray, workers: Workers, part: int, prepare: Callable[[Array], Array] = lambda x: x
+    model: Module,
+    inputs: np.ndarray | StoredImages,
+    workers: Workers,
+    part: int,
+    prepare: Callable[[Array], Array] = lambda x: x,
 ) -> np.ndarray:
     """Logits (N, K) of inputs (N, ...), in order, with dropout off; `prepare` makes what the model takes."""
     was_training = model.training

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from minivit.augment import TrainAugmentation, cutout, normalize, randaugment, random_crop, random_flip
+from minivit.augment import (
+    TrainAugmentation,
+    cutout,
+    normalize,
+    randaugment,
+    random_crop,
+    random_flip,
+    random_resized_crop,
+)
 
 MEAN, STD = (0.5, 0.25, 0.1), (0.2, 0.3, 0.4)
 
@@ -74,3 +82,31 @@ def test_the_other_styles_are_given_cropped_and_flipped_images(style):
     expected, _ = policy(random_flip(random_crop(images, 2, **key), **key), 9, index)
     expected = cutout(normalize(expected, MEAN, STD), 3, fill=0.0, **key)
     np.testing.assert_array_equal(augment(images, 9, index), expected)
+
+
+@pytest.mark.parametrize("flip", [True, False])
+@pytest.mark.parametrize("size", [0, 5])
+def test_photos_are_cropped_at_random_and_resized(flip, size):
+    images, index = make()
+    augment = TrainAugmentation(MEAN, STD, 5, flip=flip, cutout_size=2, crop_area=(0.05, 1.0), crop_size=size)
+    key = {"seed": 5, "step": 9, "image_index": index}
+    expected = random_resized_crop(images, area=(0.05, 1.0), size=size, **key)
+    if flip:
+        expected = random_flip(expected, **key)
+    expected = cutout(normalize(expected, MEAN, STD), 2, fill=0.0, **key)
+    np.testing.assert_array_equal(augment(images, 9, index), expected)
+
+
+def test_what_uda_blanks_stays_blank_in_a_resized_crop():
+    images, index = make(100)
+    policy = randaugment("uda", seed=8, image_size=8)
+    augment = TrainAugmentation(MEAN, STD, 5, policy=policy, crop_area=(0.2, 1.0), crop_size=16)
+    key = {"seed": 5, "step": 9, "image_index": index}
+    changed, blank = policy(images, 9, index)
+    expected = normalize(random_flip(random_resized_crop(changed, area=(0.2, 1.0), size=16, **key), **key), MEAN, STD)
+    share = random_flip(random_resized_crop(blank.astype(np.float64), area=(0.2, 1.0), size=16, **key), **key)
+    augmented = augment(images, 9, index)
+    inside, outside = np.broadcast_to(share == 1, augmented.shape), np.broadcast_to(share == 0, augmented.shape)
+    assert inside.any()
+    assert not augmented[inside].any()
+    np.testing.assert_array_equal(augmented[outside], expected[outside])

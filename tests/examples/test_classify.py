@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from minivit import interop
+from minivit.data import Preprocessing
 from minivit.models import VisionTransformer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -129,6 +130,7 @@ def test_a_photo_that_cannot_be_read_is_named_and_the_others_are_classified(
         ({"batch_size": 0}, "batch-size"),
         ({"mean": (0.5,)}, "3 channels"),
         ({"crop": 2.0}, "--crop is a share"),
+        ({"crop": 0.9, "preprocessing": "google"}, "'google' resizes all that it shows and crops no margin off"),
         ({"device": "tpu"}, "unknown device 'tpu'"),
         ({"model": "vit_tny"}, "did you mean"),
     ],
@@ -199,6 +201,37 @@ def test_flags_are_written_as_in_the_training_program(checkpoint, photos, tmp_pa
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["results.json"]
     run = subprocess.run([*command, "--pictures"], capture_output=True, text=True, check=True)
     assert run.stdout.count("picture:") == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "metadata", "own", "expected"),
+    [
+        ({}, {}, True, Preprocessing("fit")),
+        ({}, {"crop_fraction": 0.9}, True, Preprocessing("timm", 0.9)),
+        ({"crop": 0.5}, {}, True, Preprocessing("timm", 0.5)),
+        ({}, {}, False, Preprocessing("timm", 0.9)),
+        ({"crop": 1.0}, {}, False, Preprocessing("timm", 1.0)),
+        ({"preprocessing": "google"}, {}, False, Preprocessing("google")),
+        ({"preprocessing": "google"}, {"crop_fraction": 0.9}, True, Preprocessing("google")),
+        ({"preprocessing": "big_vision", "crop": 0.857}, {}, False, Preprocessing("big_vision", 0.857)),
+    ],
+)
+def test_photos_are_resized_as_the_weights_want_it(classify, options, metadata, own, expected) -> None:
+    assert classify.chosen_preprocessing(classify.Options(**options), metadata, own) == expected
+
+
+def test_google_sees_the_edges_that_timm_crops_off(classify, checkpoint, tmp_path, capsys) -> None:
+    """A wide photo that is blue at its ends and red in the middle."""
+    pixels = np.zeros((20, 80, 3), np.uint8)
+    pixels[:, :, 2] = 255
+    pixels[:, 30:50] = (255, 0, 0)
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    for name, seen in (("timm", "red"), ("google", "blue")):
+        options = classify.Options((tmp_path / "wide.png",), checkpoint, preprocessing=name, top=1, pictures=False)
+        assert classify.main(options) == 0
+        printed = capsys.readouterr().out
+        assert re.search(rf"%  {seen}\n", printed)
+        assert f"preprocessing {name}, crop 1, mean" in printed
 
 
 DATA = Path(os.environ.get("MINIVIT_DATA", "nowhere"))
