@@ -1,6 +1,6 @@
 """Tensor, node, the backward walk, stop_gradient, grad, hooks and errors; no op's mathematics."""
 
-from minivit.autograd.apply import apply, check_devices
+from minivit.autograd.apply import apply, apply_with_saved, check_devices
 from minivit.autograd.backward import backward, grad
 from minivit.autograd.check import GradientReport, check_gradients
 from minivit.autograd.hooks import Hook, hooked
@@ -22,6 +22,7 @@ __all__ = [
     "Rung",
     "Tensor",
     "apply",
+    "apply_with_saved",
     "as_tensor",
     "backward",
     "check_devices",

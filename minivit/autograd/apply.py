@@ -26,7 +26,12 @@ def tensor_namespace() -> Any:
 
 
 def apply(op: type[Op], *inputs: Tensor | None, **attributes: Any) -> Tensor:
-    """Run an op on Tensors.
+    """Run an op on Tensors: see `apply_with_saved`, of whose pair this is the first."""
+    return apply_with_saved(op, *inputs, **attributes)[0]
+
+
+def apply_with_saved(op: type[Op], *inputs: Tensor | None, **attributes: Any) -> tuple[Tensor, Any]:
+    """Run an op on Tensors, and hand out what its forward saves too.
 
     Parameters
     ----------
@@ -38,8 +43,10 @@ def apply(op: type[Op], *inputs: Tensor | None, **attributes: Any) -> Tensor:
 
     Returns
     -------
-    Tensor
+    output : Tensor
         With a node if this thread records and an input carries gradient.
+    saved
+        What the forward saved, of arrays; of Tensors inside `unrolled`. A kernel saves other things than the text.
 
     Raises
     ------
@@ -80,7 +87,7 @@ def apply(op: type[Op], *inputs: Tensor | None, **attributes: Any) -> Tensor:
         _record(op, inputs, arrays, attributes, kernel, saved, output)
     for hook in STATE.hooks:
         hook.after_forward(op, inputs, output, attributes)
-    return output
+    return output, saved
 
 
 def output_of(result: Any) -> Any:
@@ -88,17 +95,17 @@ def output_of(result: Any) -> Any:
     return result[0] if isinstance(result, tuple) else result
 
 
-def _compose(op: type[Op], inputs: tuple[Tensor | None, ...], attributes: dict[str, Any]) -> Tensor:
+def _compose(op: type[Op], inputs: tuple[Tensor | None, ...], attributes: dict[str, Any]) -> tuple[Tensor, Any]:
     """The op's text on Tensors; hooks are told where its inside begins and ends."""
     hooks = STATE.hooks
     for hook in hooks:
         hook.before_composed(op, inputs, attributes)
     try:
-        composed: Tensor = output_of(op.forward(tensor_namespace(), *inputs, **attributes))
+        result: Any = op.forward(tensor_namespace(), *inputs, **attributes)
     finally:
         for hook in hooks:
             hook.after_composed(op)
-    return composed
+    return result if isinstance(result, tuple) else (result, None)
 
 
 def _record(

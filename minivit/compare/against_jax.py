@@ -74,6 +74,17 @@ def functions() -> dict[str, Callable[..., Any]]:
     def layer_norm(x: Any, weight: Any, bias: Any, eps: float) -> Any:
         return jax.nn.standardize(x, epsilon=eps) * weight + bias
 
+    def batch_norm(
+        x: Any, weight: Any = None, bias: Any = None, mean: Any = None, variance: Any = None, *, eps: float
+    ) -> Any:
+        n = jnp.moveaxis(x, 1, -1)  # (B, H, W, C)
+        if mean is None:
+            n = jax.nn.standardize(n, axis=tuple(range(n.ndim - 1)), epsilon=eps)
+        else:
+            n = jax.nn.standardize(n, mean=mean, variance=variance, epsilon=eps)
+        y = n * (1.0 if weight is None else weight) + (0.0 if bias is None else bias)
+        return jnp.moveaxis(y, -1, 1)
+
     def embed_tokens(patches: Any, class_token: Any, positions: Any) -> Any:
         if class_token is not None:
             patches = jnp.concatenate([jnp.repeat(class_token, len(patches), 0), patches], 1)
@@ -139,6 +150,7 @@ def functions() -> dict[str, Callable[..., Any]]:
         "add": jnp.add,
         "attention": attention,
         "avg_pool2d": average,
+        "batch_norm": batch_norm,
         "broadcast_to": jnp.broadcast_to,
         "clip": lambda x, low=None, high=None: jnp.clip(x, low, high),
         "concatenate": lambda *xs, axis: jnp.concatenate(xs, axis),

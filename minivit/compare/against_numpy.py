@@ -174,6 +174,18 @@ def kl_divergence(target: Any, pred: Any, temperature: float = 1.0) -> Any:
     return (p * np.log(p / q)).sum(-1)
 
 
+def batch_norm(
+    x: Any, weight: Any = None, bias: Any = None, mean: Any = None, variance: Any = None, *, eps: float
+) -> Any:
+    y = np.zeros_like(x)
+    for c in range(x.shape[1]):
+        m = x[:, c].mean() if mean is None else mean[c]
+        v = x[:, c].var() if variance is None else variance[c]
+        y[:, c] = (x[:, c] - m) / np.sqrt(v + eps) * (1.0 if weight is None else weight[c])
+        y[:, c] += 0.0 if bias is None else bias[c]
+    return y
+
+
 def conv2d(x: Any, weight: Any, bias: Any, stride: Any = 1, padding: Any = 0) -> Any:
     (sh, sw), (ph, pw), (kh, kw) = _pair(stride), _pair(padding), weight.shape[2:]
     x = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))

@@ -75,6 +75,11 @@ def functions() -> dict[str, Callable[..., Any]]:
     def mlp(x: Any, w1: Any, b1: Any, w2: Any, b2: Any, approximate: str) -> Any:
         return functional.linear(functional.gelu(functional.linear(x, w1, b1), approximate=approximate), w2, b2)
 
+    def batch_norm(
+        x: Any, weight: Any = None, bias: Any = None, mean: Any = None, variance: Any = None, *, eps: float
+    ) -> Any:
+        return functional.batch_norm(x, mean, variance, weight, bias, training=mean is None, eps=eps)
+
     def cross_entropy(
         logits: Any, labels: Any, weights: Any = None, reduction: str = "mean", label_smoothing: float = 0.0
     ) -> Any:
@@ -105,6 +110,7 @@ def functions() -> dict[str, Callable[..., Any]]:
         "add": torch.add,
         "attention": attention,
         "avg_pool2d": functional.avg_pool2d,
+        "batch_norm": batch_norm,
         "broadcast_to": lambda x, shape: x.broadcast_to(shape),
         "clip": lambda x, low=None, high=None: x.clip(low, high),
         "concatenate": lambda *xs, axis: torch.cat(xs, axis),

@@ -20,6 +20,9 @@ FRAMEWORKS = {"PyTorch": against_torch, "JAX": against_jax}
 
 # Functions whose keyword or variable arguments are called by position and keyword here, as the references are.
 CALLS: dict[str, Callable[..., Tensor]] = {
+    "batch_norm": lambda x, weight=None, bias=None, mean=None, variance=None, *, eps: ops.batch_norm(
+        x, weight, bias, eps=eps, mean=mean, variance=variance
+    ),
     "broadcast_to": lambda x, shape: ops.broadcast_to(x, shape),
     "concatenate": lambda *xs, axis: ops.concatenate(xs, axis),
     "kl_divergence": lambda target, pred, **options: ops.kl_divergence(
@@ -260,7 +263,14 @@ def _losses(rng: np.random.Generator) -> list[Case]:
 def _images(rng: np.random.Generator) -> list[Case]:
     normal = rng.standard_normal
     image, distinct = normal((2, 3, 5, 6)), spread(rng, 2, 3, 5, 6)
+    weight, bias, mean = normal((3, 3))
+    variance = np.exp(normal((3,)))
     return [
+        Case("batch_norm", (image, weight, bias), {"eps": 1e-5}),
+        Case("batch_norm", (2.0 * image + 1.0,), {"eps": 0.1}),
+        Case("batch_norm", (normal((6, 3)), weight, None), {"eps": 1e-5}),
+        Case("batch_norm", (image, weight, bias, mean, variance), {"eps": 1e-5}, constant=(3, 4)),
+        Case("batch_norm", (image, None, None, mean, variance), {"eps": 0.1}, constant=(3, 4), linear=True),
         Case("conv2d", (image, normal((4, 3, 3, 3)), normal((4,))), {"stride": 1, "padding": 1}),
         Case("conv2d", (image, normal((4, 3, 3, 2)), normal((4,))), {"stride": (2, 1), "padding": (1, 0)}),
         Case("conv2d", (image, normal((4, 3, 1, 1)), None), {"stride": 2}),

@@ -17,7 +17,7 @@ from minivit.autograd import Hook, Node, Op, Tensor, enable_grad, hooked
 from minivit.autograd.state import STATE
 from minivit.backend import backend_for_device
 from minivit.inspect.sizes import Shape, bytes_text, memory_of, shape_text
-from minivit.nn import Module
+from minivit.nn import Module, frozen_running_statistics
 from minivit.nn.randomness import current_keys, restored_keys
 
 
@@ -151,7 +151,8 @@ def summarize(model: Module, input_shape: Shape | None = None, title: str | None
     training = model.training
     model.train()
     try:
-        with enable_grad(), hooked(recorder), restored_keys(current_keys()):  # no mask of a run is used up
+        # No mask of a run is used up, no running mean moved.
+        with enable_grad(), hooked(recorder), restored_keys(current_keys()), frozen_running_statistics():
             output = model(images)
     finally:
         model.train(training)

@@ -200,8 +200,9 @@ def _plain(value: Any) -> Any:
 
 
 def _fill(model: Module, contents: Contents, path: Path) -> None:
+    counters = {name for name, buffer in model.named_buffers() if buffer.dtype.kind in "iu"}
     for name, array in contents.state.items():
-        if array.dtype.kind != "f":
+        if array.dtype.kind != "f" and name not in counters:
             raise WeightsError(f"{path}: {name} is {array.dtype}; weights are floating-point numbers")
     try:
         model.load_state_dict(contents.state)

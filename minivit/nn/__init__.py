@@ -2,7 +2,9 @@
 
 from minivit.nn import init
 from minivit.nn.attention import MultiHeadSelfAttention
+from minivit.nn.batch_norm import BatchNorm2d, frozen_running_statistics
 from minivit.nn.block import TransformerBlock
+from minivit.nn.buffer import Buffer
 from minivit.nn.checkpointing import checkpoint
 from minivit.nn.flat import FlatParameters, GradientBuffer
 from minivit.nn.layers import Conv2d, Dropout, DropPath, LayerNorm, Linear
@@ -14,6 +16,8 @@ from minivit.nn.randomness import manual_seed, mask_keys
 from minivit.nn.state import StateError
 
 __all__ = [
+    "BatchNorm2d",
+    "Buffer",
     "Conv2d",
     "ConvolutionalStem",
     "DropPath",
@@ -30,6 +34,7 @@ __all__ = [
     "StateError",
     "TransformerBlock",
     "checkpoint",
+    "frozen_running_statistics",
     "init",
     "manual_seed",
     "mask_keys",

@@ -7,6 +7,7 @@ from typing import Any
 
 from minivit.autograd import Op, Tensor, apply, enable_grad, grad, no_grad
 from minivit.autograd.errors import GradientError
+from minivit.nn.batch_norm import frozen_running_statistics
 from minivit.nn.module import Module
 from minivit.nn.randomness import current_keys, restored_keys
 
@@ -41,7 +42,7 @@ class Checkpoint(Op):
         function.check_mode()  # type: ignore[attr-defined]
         differentiable = isinstance(x, Tensor)
         again = x if differentiable else Tensor(x, requires_grad=True)
-        with enable_grad():
+        with enable_grad(), frozen_running_statistics():
             y = function(again)
         targets = [again, *function.parameters]  # type: ignore[attr-defined]
         chosen = [target for target, want in zip(targets, wanted, strict=True) if want]

@@ -1,4 +1,4 @@
-"""Module: a tree of parameters with a forward."""
+"""Module: a tree of parameters and buffers with a forward."""
 
 from __future__ import annotations
 
@@ -10,18 +10,28 @@ import numpy as np
 from minivit.autograd.errors import DTypeError
 from minivit.autograd.state import STATE
 from minivit.backend import Array, device_of, move, to_host
+from minivit.nn.buffer import Buffer
 from minivit.nn.parameter import Parameter
-from minivit.nn.state import check_state
+from minivit.nn.state import StateError, check_state
 
 
 class Module:
     """Base class of layers and models.
 
-    Attributes that are Parameters or Modules (or lists, tuples and dicts of them) make up the tree; their names, joined
-    by dots, are the names of the state dict: ``blocks.0.attn.qkv.weight``.
+    Attributes that are Parameters, Buffers or Modules (or lists, tuples and dicts of them) make up the tree; their
+    names, joined by dots, are the names of the state dict: ``blocks.0.attn.qkv.weight``.
+
+    Attributes
+    ----------
+    training : bool
+        Switched by `train` and `eval`.
+    mixes_examples : bool
+        True for a layer that, while it trains, computes an example from the others of the batch too, as batch
+        normalisation does: the batch then cannot be cut into parts that know nothing of each other.
     """
 
     training: bool = True
+    mixes_examples: bool = False
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """What the module computes."""
@@ -53,15 +63,23 @@ class Module:
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Every parameter once, with its full name."""
-        seen: set[int] = set()
-        for path, _, parameters in self._walk():
-            for name, parameter in parameters:
-                if id(parameter) not in seen:
-                    seen.add(id(parameter))
-                    yield (f"{path}.{name}" if path else name), parameter
+        return ((name, value) for name, value in self._named_values() if isinstance(value, Parameter))
 
-    def _walk(self) -> Iterator[tuple[str, Module, list[tuple[str, Parameter]]]]:
-        """Full name, module and its own parameters, of every module of the tree once, parents first."""
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        """Every buffer once, with its full name."""
+        return ((name, value) for name, value in self._named_values() if isinstance(value, Buffer))
+
+    def _named_values(self) -> Iterator[tuple[str, Parameter | Buffer]]:
+        """Every parameter and buffer once, in PyTorch's order: a module's parameters, its buffers, what is below it."""
+        seen: set[int] = set()
+        for path, _, values in self._walk():
+            for name, value in sorted(values, key=lambda pair: isinstance(pair[1], Buffer)):
+                if id(value) not in seen:
+                    seen.add(id(value))
+                    yield (f"{path}.{name}" if path else name), value
+
+    def _walk(self) -> Iterator[tuple[str, Module, list[tuple[str, Parameter | Buffer]]]]:
+        """Full name, module and its own parameters and buffers, of every module of the tree once, parents first."""
         seen: set[int] = set()
         stack: list[tuple[str, Module]] = [("", self)]
         while stack:
@@ -69,13 +87,13 @@ class Module:
             if id(module) in seen:
                 continue
             seen.add(id(module))
-            parameters, children = [], []
+            values, children = [], []
             for name, value in _members(vars(module)):
-                if isinstance(value, Parameter):
-                    parameters.append((name, value))
-                else:
+                if isinstance(value, Module):
                     children.append((f"{path}.{name}" if path else name, value))
-            yield path, module, parameters
+                else:
+                    values.append((name, value))
+            yield path, module, values
             stack.extend(reversed(children))
 
     def parameters(self) -> Iterator[Parameter]:
@@ -96,44 +114,48 @@ class Module:
 
     @property
     def device(self) -> str:
-        """The device of the first parameter; ``"cpu"`` without one."""
-        for parameter in self.parameters():
-            return device_of(parameter.data)
+        """The device of the first parameter or buffer; ``"cpu"`` without one."""
+        for _, value in self._named_values():
+            return device_of(value.data)
         return "cpu"
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """A copy of every parameter as a NumPy array, by full name."""
-        return {name: np.array(to_host(parameter.data)) for name, parameter in self.named_parameters()}
+        """A copy of every parameter and buffer as a NumPy array, by full name."""
+        return {name: np.array(to_host(value.data)) for name, value in self._named_values()}
 
     def load_state_dict(self, state: Mapping[str, Array], strict: bool = True) -> None:
-        """Write arrays into the parameters.
+        """Write arrays into the parameters and buffers.
 
         Parameters
         ----------
         state : mapping of str to array
-            Converted to each parameter's dtype and device.
+            Converted to the dtype and device of each parameter and buffer.
         strict : bool
             False ignores missing and unexpected names; shapes have to fit in any case.
 
         Raises
         ------
         StateError
-            Listing every missing, unexpected and mis-shaped name; nothing is written then.
+            Listing every missing, unexpected and mis-shaped name, or where a buffer of integers would take other
+            numbers; nothing is written then.
         """
-        parameters = dict(self.named_parameters())
-        check_state(type(self).__name__, {name: p.shape for name, p in parameters.items()}, state, strict)
-        for name, parameter in parameters.items():
-            if name in state:
-                parameter.assign(state[name])
+        values = dict(self._named_values())
+        check_state(type(self).__name__, {name: value.shape for name, value in values.items()}, state, strict)
+        given = {name: value for name, value in values.items() if name in state}
+        for name, value in given.items():
+            if value.dtype.kind in "iu" and state[name].dtype.kind not in "iu":
+                raise StateError(f"{name} holds {value.dtype}, the state has {state[name].dtype}; nothing was loaded")
+        for name, value in given.items():
+            value.assign(state[name])
 
     def train(self, mode: bool = True) -> Self:
-        """Switch dropout and its kind on; returns the module."""
+        """Switch dropout on and let batch normalisation use the batch's own statistics; returns the module."""
         for _, module in self.named_modules():
             module.training = mode
         return self
 
     def eval(self) -> Self:
-        """Switch dropout and its kind off; returns the module."""
+        """Switch dropout off and let batch normalisation use its running statistics; returns the module."""
         return self.train(False)
 
     def zero_grad(self) -> None:
@@ -142,13 +164,16 @@ class Module:
             parameter.grad = None
 
     def to(self, device: str) -> Self:
-        """Move every parameter to a device; returns the module. An optimiser notices and moves its state too."""
-        for parameter in self.parameters():
-            parameter.replace(move(parameter.data, device))
+        """Move every parameter and buffer to a device; returns the module.
+
+        An optimiser notices and moves its state too.
+        """
+        for _, value in self._named_values():
+            value.replace(move(value.data, device))
         return self
 
     def astype(self, dtype: Any) -> Self:
-        """Convert every parameter to another floating-point dtype; returns the module.
+        """Convert every parameter, and every buffer of floats, to another floating-point dtype; returns the module.
 
         Raises
         ------
@@ -157,8 +182,9 @@ class Module:
         """
         if np.dtype(dtype).kind not in "fc":
             raise DTypeError(f"astype: parameters need a floating-point dtype, got {np.dtype(dtype)}")
-        for parameter in self.parameters():
-            parameter.replace(parameter.data.astype(dtype, copy=False))
+        for _, value in self._named_values():
+            if value.dtype.kind in "fc":
+                value.replace(value.data.astype(dtype, copy=False))
         return self
 
     def requires_grad(self, wanted: bool = True) -> Self:
@@ -179,7 +205,7 @@ class Module:
 
 
 def _members(attributes: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
-    """The modules and parameters among some attributes, also those in lists, tuples and dicts, with their names."""
+    """Modules, parameters and buffers among some attributes, also in lists, tuples and dicts, with their names."""
     for name, value in attributes.items():
         if isinstance(value, _TREE):
             yield name, value
@@ -189,5 +215,5 @@ def _members(attributes: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
                 yield f"{name}.{below}", member
 
 
-_TREE = (Module, Parameter)
+_TREE = (Module, Parameter, Buffer)
 _CONTAINERS = (list, tuple, dict)

@@ -5,6 +5,7 @@ from minivit.autograd.apply import set_tensor_namespace as _set_tensor_namespace
 from minivit.ops.activations import leaky_relu, relu, sigmoid
 from minivit.ops.arithmetic import add, divide, multiply, negative, power, subtract
 from minivit.ops.attention import attention, qkv_attention
+from minivit.ops.batch_norm import batch_norm
 from minivit.ops.conv2d import conv2d
 from minivit.ops.cross_entropy import cross_entropy
 from minivit.ops.dropout import drop_path, dropout
@@ -63,6 +64,7 @@ __all__ = [
     "astype",
     "attention",
     "avg_pool2d",
+    "batch_norm",
     "broadcast_to",
     "clip",
     "concatenate",

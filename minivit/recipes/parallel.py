@@ -4,19 +4,24 @@ NumPy lets go of the interpreter while it multiplies matrices and runs ufuncs, s
 batch keep all cores busy with everything, not with the matrix products alone; and a micro-batch whose activations stay
 in the cache is faster than the whole batch at once. Every thread adds to a gradient buffer of its own; they are summed
 in a fixed order, so the same settings give the same bits.
+
+A model whose layers look at the whole batch, such as batch normalisation, has one part a worker, and the workers meet
+in each of these layers to exchange their sums: statistics and gradients are those of the batch in one piece.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
 
 from minivit.autograd import Tensor, backward
+from minivit.backend.cpu.rendezvous import Rendezvous
 from minivit.backend.cpu.threads import Workers
-from minivit.nn import FlatParameters, GradientBuffer
+from minivit.nn import FlatParameters, GradientBuffer, Module
 from minivit.nn.flat import combine
 
 Result = TypeVar("Result")
@@ -32,6 +37,11 @@ def split(size: int, micro_batch: int, workers: int) -> list[list[slice]]:
     return [parts[a:b] for a, b in pairwise(cuts)]
 
 
+def mixes_examples(model: Module) -> bool:
+    """Whether the model, as it is switched now, computes an example from others of the batch too."""
+    return any(module.mixes_examples and module.training for _, module in model.named_modules())
+
+
 class ParallelGradients:
     """Accumulates the gradients of a batch from its micro-batches.
 
@@ -41,6 +51,7 @@ class ParallelGradients:
         Of the model; laid out anew, it needs a new ParallelGradients.
     workers : Workers
     micro_batch : int
+        Largest part; a model that mixes examples has one part a worker instead, whatever their size.
     """
 
     def __init__(self, flat: FlatParameters, workers: Workers, micro_batch: int) -> None:
@@ -64,14 +75,20 @@ class ParallelGradients:
         list
             The second values, in the order of the parts.
         """
-        shares = split(size, self.micro_batch, self.workers.count)
+        mixed = mixes_examples(self.flat.module)
+        shares = split(size, size if mixed else self.micro_batch, self.workers.count)
+        working = [worker for worker, share in enumerate(shares) if share]
+        rendezvous = Rendezvous(len(working)) if mixed and len(working) > 1 else None
 
         def work(worker: int) -> list[Any]:
             buffer = self.buffers[worker]
             buffer.clear()
-            collected = []
+            collected: list[Any] = []
+            if not shares[worker]:
+                return collected
+            part_of = nullcontext() if rendezvous is None else rendezvous.part(working.index(worker))
             # Whether a value is finite is asked once a step, of the loss and the gradients' norm.
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"), part_of:
                 for part in shares[worker]:
                     loss, value = loss_of(part)
                     backward(loss, deliver=buffer.deliver)

@@ -1,7 +1,11 @@
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 
-from minivit import Tensor, models, ops
+from minivit import Tensor, models, nn, ops, unrolled
+from minivit.backend import kernels_disabled
+from minivit.backend.cpu.rendezvous import Rendezvous
 from minivit.backend.cpu.threads import Workers
 from minivit.nn import FlatParameters
 from minivit.recipes.parallel import ParallelGradients, evaluate_parts, split
@@ -72,3 +76,111 @@ def test_evaluation_keeps_the_order() -> None:
     parts = evaluate_parts(workers, lambda part: list(range(part.start, part.stop)), 23, 4)
     workers.close()
     assert [i for part in parts for i in part] == list(range(23))
+
+
+class Normalised(nn.Module):
+    """A small net whose batch normalisations look at the whole batch."""
+
+    def __init__(self) -> None:
+        generator = np.random.default_rng(3)
+        self.conv1 = nn.Conv2d(3, 8, 3, bias=False, generator=generator)
+        self.norm1 = nn.BatchNorm2d(8)
+        self.conv2 = nn.Conv2d(8, 6, 3, stride=2, padding=1, bias=False, generator=generator)
+        self.norm2 = nn.BatchNorm2d(6, affine=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = ops.relu(self.norm1(self.conv1(x)))
+        return self.norm2(self.conv2(x)).mean((2, 3))
+
+
+@pytest.mark.parametrize("text", [False, True], ids=["kernel", "text"])
+@pytest.mark.parametrize("size", [2, 9])  # also fewer images than workers
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_a_split_batch_is_normalised_as_a_whole(threads: int, size: int, text: bool) -> None:
+    generator = np.random.default_rng(0)
+    # Each image has another mean and size: the statistics of a part are far from those of the batch.
+    images = generator.normal(size=(size, 3, 7, 6)) * (1 + np.arange(size))[:, None, None, None]
+    images += 3 * np.arange(size)[:, None, None, None]
+    labels = generator.integers(0, 6, size)
+    whole, model = Normalised().astype(np.float64), Normalised().astype(np.float64)
+    for _ in range(2):
+        ops.cross_entropy(whole(Tensor(images)), labels).backward()
+    flat = FlatParameters(model)
+
+    def loss_of(part: slice):
+        with kernels_disabled() if text else nullcontext():
+            loss = ops.cross_entropy(model(Tensor(images[part])), labels[part], reduction="sum") / size
+        return loss, (part.start, part.stop)
+
+    with Workers(threads) as workers:
+        gradients = ParallelGradients(flat, workers, 1)
+        for _ in range(2):
+            parts = gradients.run(loss_of, size)
+    assert len(parts) == min(threads, size)
+    assert [i for start, stop in parts for i in range(start, stop)] == list(range(size))
+    for name, expected in whole.named_parameters():
+        assert np.abs(expected.grad).max() > 1e-4
+        mine = dict(model.named_parameters())[name].grad
+        np.testing.assert_allclose(2 * mine, expected.grad, atol=1e-13 * np.abs(expected.grad).max())
+    state = model.state_dict()
+    for name, buffer in whole.named_buffers():
+        np.testing.assert_allclose(state[name], buffer.data, rtol=1e-13)
+    assert state["norm1.num_batches_tracked"] == 2
+
+
+def test_a_split_of_composed_ops_is_normalised_as_a_whole() -> None:
+    generator = np.random.default_rng(0)
+    x, dy = generator.normal(size=(2, 5, 3)) * np.array([1.0, 4.0])[:, None, None], generator.normal(size=(2, 5, 3))
+    leaf = Tensor(np.concatenate(x), requires_grad=True)
+    ops.batch_norm(leaf).backward(np.concatenate(dy))
+    rendezvous = Rendezvous(2)
+
+    def work(worker: int) -> np.ndarray:
+        part = Tensor(x[worker], requires_grad=True)
+        with rendezvous.part(worker), unrolled():
+            ops.batch_norm(part).backward(dy[worker])
+        return part.grad
+
+    with Workers(2) as workers:
+        found = workers.run(work)
+    np.testing.assert_allclose(np.concatenate(found), leaf.grad, atol=1e-14)
+
+
+def test_frozen_batch_statistics_allow_micro_batches() -> None:
+    model = Normalised().eval()
+    with Workers(2) as workers:
+        gradients = ParallelGradients(FlatParameters(model), workers, 2)
+        images = np.ones((8, 3, 6, 6), np.float32)
+        parts = gradients.run(lambda part: (model(Tensor(images[part])).sum(), part), 8)
+    assert len(parts) == 4
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_a_worker_that_fails_does_not_leave_the_others_waiting(failing: int) -> None:
+    model = Normalised()
+    images = np.random.default_rng(0).normal(size=(6, 3, 6, 6)).astype(np.float32)
+
+    def loss_of(part: slice):
+        y = model(Tensor(images[part]))
+        if part.start == 2 * failing:
+            raise LookupError(f"image {part.start}")
+        return y.sum(), None
+
+    with Workers(3) as workers:
+        gradients = ParallelGradients(FlatParameters(model), workers, 6)
+        with pytest.raises(LookupError, match=f"image {2 * failing}"):
+            gradients.run(loss_of, 6)
+
+
+def test_workers_that_run_different_layers_are_told_so() -> None:
+    model = Normalised()
+    images = np.random.default_rng(0).normal(size=(4, 3, 6, 6)).astype(np.float32)
+
+    def loss_of(part: slice):
+        x = Tensor(images[part])
+        return (model(x) if part.start else model.norm1(model.conv1(x))).sum() * 1.0, None
+
+    with Workers(2) as workers:
+        gradients = ParallelGradients(FlatParameters(model), workers, 4)
+        with pytest.raises(RuntimeError, match=r"the same layers in the same order; part [01] is at"):
+            gradients.run(loss_of, 4)

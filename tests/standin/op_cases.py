@@ -14,6 +14,7 @@ import numpy as np
 import minivit as mv
 from minivit import ops
 from minivit.backend import move
+from minivit.backend.cpu.rendezvous import Rendezvous
 from minivit.compare.cases import cases
 
 
@@ -68,6 +69,12 @@ def _shared() -> list[Case]:
     ]
 
 
+def _batch_norm_of_a_part(x: mv.Tensor) -> mv.Tensor:
+    """Of a batch that is split into a single part."""
+    with Rendezvous(1).part(0):
+        return ops.batch_norm(x)
+
+
 def _further() -> list[Case]:
     rng = np.random.default_rng(7)
     x, y, row = (rng.standard_normal(shape) for shape in [(3, 4), (3, 4), (4,)])
@@ -113,6 +120,7 @@ def _further() -> list[Case]:
             (x, y),
             constant=(0,),
         ),
+        Case("batch_norm-part", _batch_norm_of_a_part, (rng.standard_normal((4, 3, 2)),)),
         Case("stop_gradient", lambda a: mv.stop_gradient(a) * a, (x,)),
     ]
 

@@ -4,12 +4,19 @@ Every kernel is a pair of plain functions of arrays that never writes into an in
 that may run in several threads at once. The formulas stand in the docstrings; the mathematics is explained in `ops/`.
 """
 
-from minivit.backend.cpu import attention, conv2d, gelu, layer_norm, linear, mlp, pooling, relu, softmax
+from minivit.backend.cpu import attention, batch_norm, conv2d, gelu, layer_norm, linear, mlp, pooling, relu, softmax
 from minivit.backend.kernel import Kernel
 
 KERNELS: dict[str, Kernel] = {
     "attention": Kernel(attention.forward, attention.backward, attention.accepts, attention.keeps),
     "avg_pool2d": Kernel(pooling.avg_forward, pooling.avg_backward, pooling.accepts),
+    "batch_norm": Kernel(batch_norm.forward, batch_norm.backward, batch_norm.accepts, batch_norm.keeps),
+    "batch_norm_evaluation": Kernel(
+        batch_norm.evaluation_forward,
+        batch_norm.evaluation_backward,
+        batch_norm.evaluation_accepts,
+        batch_norm.evaluation_keeps,
+    ),
     "conv2d": Kernel(conv2d.forward, conv2d.backward, conv2d.accepts, conv2d.keeps),
     "gelu": Kernel(gelu.forward, gelu.backward, gelu.accepts),
     "layer_norm": Kernel(layer_norm.forward, layer_norm.backward, layer_norm.accepts, layer_norm.keeps),

@@ -85,7 +85,8 @@ class Workers:
         Raises
         ------
         BaseException
-            What a worker raised (the first of them, in the order of the workers), once all have ended.
+            What a worker raised (the first of them, in the order of the workers), once all have ended. A
+            `threading.BrokenBarrierError` comes last: it says only that another worker failed.
         RuntimeError
             If the workers are closed, or busy: a worker cannot hand work to its own colleagues.
         """
@@ -101,9 +102,9 @@ class Workers:
         finally:
             self._busy.release()
         outcomes.sort(key=lambda outcome: outcome[0])
-        for _, _, error in outcomes:
-            if error is not None:
-                raise error
+        errors = [error for _, _, error in outcomes if error is not None]
+        if errors:
+            raise min(errors, key=lambda error: isinstance(error, threading.BrokenBarrierError))
         return [result for _, result, _ in outcomes]
 
     def close(self) -> None:
