@@ -82,7 +82,7 @@ class TrainConfig:
     seed: int = 0
     """Of weights, shuffles, augmentation and masks."""
     checkpoint_minutes: float = 2.0
-    """Write a checkpoint this often, and at the end of each epoch."""
+    """Write a checkpoint this often, and at the end of each epoch (of several, where they are short)."""
 
     def __post_init__(self) -> None:
         if sum(value is not None for value in (self.epochs, self.minutes, self.steps)) > 1:

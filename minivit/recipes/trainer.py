@@ -62,6 +62,8 @@ class Trainer:
         self.split = "test" if self.config.test else "validation"
         if not self.config.test and not procedure.validation_size:
             raise ValueError("without a test there has to be a validation set: give --validation a share to hold out")
+        # Held-out examples are looked at, and a checkpoint is written, after an epoch, or after several short ones.
+        self._pause_every = procedure.steps_per_epoch * math.ceil(LOGGED_EVERY / procedure.steps_per_epoch)
         self._stop = threading.Event()
         self._speed = 0.0
         self._window = _Window()
@@ -92,7 +94,7 @@ class Trainer:
         self.model.load_state_dict(weights)
         # A forward is a third of a forward and backward; evaluation runs after each epoch and at the end.
         per_example = seconds / self.procedure.step_cost / 3
-        validation = self.procedure.validation_size * per_example / self.procedure.steps_per_epoch
+        validation = self.procedure.validation_size * per_example / self._pause_every
         left = budget * SHARE_OF_BUDGET - (time.monotonic() - self.started) - self.procedure.test_size * per_example
         steps = max(1, int(left / (seconds + validation)))
         self.console.message(
@@ -156,12 +158,12 @@ class Trainer:
                 self._window.add(result)
                 if done % LOGGED_EVERY == 0 or done == total_steps:
                     self._log_training(stepper, batch, done, total_steps)
-                epoch_ends = done % self.procedure.steps_per_epoch == 0
-                if epoch_ends or done == total_steps:
+                pauses = done % self._pause_every == 0
+                if pauses or done == total_steps:
                     self._log_validation(stepper, done)
                 if (
                     self._stop.is_set()
-                    or (epoch_ends and done < total_steps)
+                    or (pauses and done < total_steps)
                     or time.monotonic() - last_checkpoint > 60.0 * self.config.checkpoint_minutes
                 ):
                     self._save(stepper, done)

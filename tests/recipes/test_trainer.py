@@ -27,7 +27,7 @@ def test_a_run_learns_and_says_what_it_did(make_trainer) -> None:
     records = read_metrics(trainer.folder.path / "metrics.jsonl")
     first, last = (next(r for r in order if "loss" in r) for order in (records, records[::-1]))
     assert last["loss"] < first["loss"] < np.log(10) + 0.1
-    assert sum("validation_accuracy" in record for record in records) == 12
+    assert sum("validation_accuracy" in record for record in records) == 60 / 20
 
 
 @pytest.mark.parametrize("settings", [{}, {"optimizer": "muon", "ema": 0.9}, {"optimizer": "sgd", "mixup": 0.5}])
@@ -105,18 +105,18 @@ def test_a_time_budget_is_turned_into_steps_and_leaves_no_trace_of_the_measureme
 
 
 def test_a_value_that_is_not_finite_stops_the_run_names_the_layer_and_spares_the_checkpoint(make_trainer) -> None:
-    trainer = make_trainer()
+    trainer = make_trainer(epochs=6)
     taken = trainer._checked_step
 
     def poison(stepper, batch):
-        if batch.step == 6:
+        if batch.step == 26:
             trainer.model.blocks[1].mlp.fc1.weight.data[0, 0] = np.inf
         return taken(stepper, batch)
 
     trainer._checked_step = poison
-    with pytest.raises(NonFiniteError, match=r"step 6.*blocks\.1\.mlp") as caught:
+    with pytest.raises(NonFiniteError, match=r"step 26.*blocks\.1\.mlp") as caught:
         trainer.run()
     assert "--resume" in str(caught.value)
     saved = load_file(trainer.folder.path / "checkpoint.safetensors")
     assert all(np.isfinite(array).all() for array in saved.values())
-    assert json.loads((trainer.folder.path / "config.json").read_text())["total_steps"] == 10
+    assert json.loads((trainer.folder.path / "config.json").read_text())["total_steps"] == 30
