@@ -2,7 +2,7 @@
 
 python examples/classify.py photo.jpg --weights runs/cifar10-0            (a model that train_cifar.py trained)
 
-python examples/classify.py photos/ --weights deit_tiny_patch16_224.npz   (DeiT, from timm's weights)
+python examples/classify.py photos/ --weights deit_tiny_patch16_224.npz   (DeiT, from timm's weights; ResNets, too)
 
 python examples/classify.py                                               (DeiT-tiny and the photos in $MINIVIT_DATA)
 """
@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 STARTED = time.monotonic()
 
@@ -27,7 +27,7 @@ from minivit import augment, data, interop  # noqa: E402
 from minivit.backend import backend_for_device  # noqa: E402
 from minivit.data.image_folder import SUFFIXES  # noqa: E402
 from minivit.data.preprocess import STATISTICS, Preprocessing  # noqa: E402
-from minivit.inspect import HeatMaps, heat_maps, overlay  # noqa: E402
+from minivit.inspect import class_activation, has_class_activation, heat_maps, overlay  # noqa: E402
 from minivit.nn import Module  # noqa: E402
 from minivit.recipes.results import write_result  # noqa: E402
 
@@ -59,13 +59,14 @@ class Options:
     central square, as training on a folder reads it. By default fit for a checkpoint, timm for timm's weights."""
     crop: Annotated[float | None, tyro.conf.arg(metavar="FRACTION")] = None
     """Share of the photo's shorter side that the model sees, for timm and big_vision; by default 0.9 for timm's
-    weights, else 1."""
+    Vision Transformers, 0.875 for ResNets, 1 for a checkpoint."""
     top: int = 5
     """How many classes to name."""
     out: Path = Path("runs/classify")
     """Folder for the pictures and, where the true classes are known, results.json."""
     pictures: bool = True
-    """Draw for each photo the attention of the last block and the attention rolled out over all blocks."""
+    """Draw for each photo where the model looks: the attention of the last block and the attention rolled out over all
+    blocks, or of a ResNet the class activation maps of its two likeliest classes."""
     batch_size: int = 20
     """Photos in one forward."""
     device: str = "cpu"
@@ -85,6 +86,8 @@ class Classifier:
         WordNet id -> label; empty where the classes have none.
     mean, std : tuple of float
     preprocessing : Preprocessing
+    image_size : int
+        Side of the square that the model sees.
     """
 
     model: Module
@@ -93,6 +96,7 @@ class Classifier:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     preprocessing: Preprocessing
+    image_size: int
 
     @property
     def config(self) -> dict[str, Any]:
@@ -101,7 +105,22 @@ class Classifier:
 
     def read(self, path: Path) -> np.ndarray:
         """One photo as the model sees it: (C, H, W) of uint8."""
-        return self.preprocessing.read(path, self.config["image_size"], self.config["channels"])
+        return self.preprocessing.read(path, self.image_size, self.config["channels"])
+
+    def look(self, inputs: Any) -> tuple[np.ndarray, list[Panel]]:
+        """Logits (B, K) of normalised images, and maps of where the model looks."""
+        if not has_class_activation(self.model):
+            found = heat_maps(self.model, inputs)
+            size = len(found.output)
+            return found.output, [
+                Panel(["attention, last block"] * size, found.last_block),
+                Panel(["attention, rolled out"] * size, found.rollout),
+            ]
+        evidence = class_activation(self.model, inputs, count=2)
+        return evidence.output, [
+            Panel([f"evidence for {shortened(self.names[k])}" for k in classes], maps)
+            for classes, maps in zip(evidence.classes.T, evidence.maps.swapaxes(0, 1), strict=True)
+        ]
 
     def true_label(self, path: Path) -> int | None:
         """From the synset in the file's name, or from its folder, if that is named as a class is."""
@@ -109,6 +128,13 @@ class Classifier:
         if synset and synset[0] in self.synsets:
             return self.synsets[synset[0]]
         return self.names.index(path.parent.name) if path.parent.name in self.names else None
+
+
+class Panel(NamedTuple):
+    """Maps (B, rows, columns) of where a model looks, with a title for each photo."""
+
+    titles: list[str]
+    maps: np.ndarray
 
 
 class OptionError(ValueError):
@@ -144,8 +170,8 @@ def main(options: Options) -> int:
             continue
         images = np.stack([image for _, image in read])
         normalised = augment.normalize(images, classifier.mean, classifier.std)
-        found = heat_maps(classifier.model, backend_for_device(options.device).from_host(normalised, options.device))
-        probabilities = softmax(found.output.astype(np.float64))  # (B, K)
+        output, panels = classifier.look(backend_for_device(options.device).from_host(normalised, options.device))
+        probabilities = softmax(output.astype(np.float64))  # (B, K)
         for index, (path, image) in enumerate(read):
             ranked = np.argsort(-probabilities[index], kind="stable")
             label = classifier.true_label(path)
@@ -154,7 +180,7 @@ def main(options: Options) -> int:
                 hits.append((label == ranked[0], label in ranked[:5]))
             if options.pictures:
                 picture = picture_path(options.out, path, paths)
-                draw(picture, image, found, index, ranked, probabilities[index], classifier, label)
+                draw(picture, image, panels, index, ranked, probabilities[index], classifier, label)
                 print(f"  picture: {picture}")
     if hits:
         top1, top5 = np.mean(hits, axis=0)
@@ -205,21 +231,25 @@ def load_classifier(options: Options, paths: Sequence[Path]) -> Classifier:
     if not config["num_classes"]:
         raise OptionError(f"{weights}: the model has no head, so it cannot name classes")
     own = "mean" in metadata and "std" in metadata
-    preprocessing = chosen_preprocessing(options, metadata, own)
+    convolutional = has_class_activation(model)
+    preprocessing = chosen_preprocessing(options, metadata, own, 0.875 if convolutional else 0.9)
     if own:
         mean, std = metadata["mean"], metadata["std"]
     elif config["channels"] != 3:
         mean, std = (0.5,) * config["channels"], (0.5,) * config["channels"]
-    else:  # DeiT is trained with ImageNet's statistics, Google's and timm's ViTs with .5
-        mean, std = STATISTICS["imagenet" if "deit" in weights.name.lower() else "half"]
+    else:  # ResNets and DeiT are trained with ImageNet's statistics, Google's and timm's ViTs with .5
+        imagenet = convolutional or "deit" in weights.name.lower()
+        mean, std = STATISTICS["imagenet" if imagenet else "half"]
     mean, std = tuple(options.mean or mean), tuple(options.std or std)
     if not len(mean) == len(std) == config["channels"]:
         raise OptionError(f"the model takes {config['channels']} channels: give so many numbers for --mean and --std")
     names, synsets = class_names(options.classes, metadata, paths, config["num_classes"])
-    return Classifier(model, names, synsets, mean, std, preprocessing)
+    # A Vision Transformer takes one size; a ResNet any, so that it has to be told the one that it was trained with.
+    size = config.get("image_size") or metadata.get("image_size") or model.input_size[1]  # type: ignore[attr-defined]
+    return Classifier(model, names, synsets, mean, std, preprocessing, int(size))
 
 
-def chosen_preprocessing(options: Options, metadata: dict[str, Any], own: bool) -> Preprocessing:
+def chosen_preprocessing(options: Options, metadata: dict[str, Any], own: bool, crop_of_timm: float) -> Preprocessing:
     """As the options say, or the checkpoint; else as its training read a folder, or as timm evaluates its weights."""
     crop = options.crop if options.crop is not None else metadata.get("crop_fraction")
     if crop is not None and not 0.0 < crop <= 1.0:
@@ -229,7 +259,7 @@ def chosen_preprocessing(options: Options, metadata: dict[str, Any], own: bool) 
         method = "fit" if own and crop in (None, 1.0) else "timm"
     if method in ("google", "fit") and options.crop is None:
         crop = 1.0
-    return Preprocessing(method, float(crop if crop is not None else 1.0 if own else 0.9))
+    return Preprocessing(method, float(crop if crop is not None else 1.0 if own else crop_of_timm))
 
 
 def find_weights(given: Path | None) -> Path:
@@ -272,11 +302,12 @@ def class_names(
 def describe(classifier: Classifier, device: str) -> str:
     """What runs, and how photos are prepared for it."""
     config = classifier.config
+    patches = f" in patches of {config['patch_size']}" if "patch_size" in config else ""
+    flavour = [f"{name} {config[name]}" for name in ("gelu", "eps", "bn_eps") if name in config]
     return (
         f"{type(classifier.model).__name__}, {classifier.model.count_parameters():,} parameters, "
-        f"{config['image_size']} px in patches of {config['patch_size']}, {len(classifier.names)} classes, "
-        f"on {device}\n"
-        f"gelu {config['gelu']!r}, LayerNorm eps {config['eps']:g}, preprocessing {classifier.preprocessing.method}, "
+        f"{classifier.image_size} px{patches}, {len(classifier.names)} classes, on {device}\n"
+        f"{', '.join(flavour)}, preprocessing {classifier.preprocessing.method}, "
         f"crop {classifier.preprocessing.crop_fraction:g}, "
         f"mean {numbers(classifier.mean)}, std {numbers(classifier.std)}"
     )
@@ -301,6 +332,11 @@ def report(path: Path, ranked: np.ndarray, probabilities: np.ndarray, names: Seq
     return "\n".join(lines)
 
 
+def shortened(name: str, most: int = 32) -> str:
+    """A name that fits into a picture."""
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
 def picture_path(out: Path, path: Path, paths: Sequence[Path]) -> Path:
     """Where a photo's picture goes: by its name, with its folder's where two photos share a name."""
     twice = sum(other.stem == path.stem for other in paths) > 1
@@ -310,39 +346,43 @@ def picture_path(out: Path, path: Path, paths: Sequence[Path]) -> Path:
 def draw(
     picture: Path,
     image: np.ndarray,
-    found: HeatMaps,
+    panels: Sequence[Panel],
     index: int,
     ranked: np.ndarray,
     probabilities: np.ndarray,
     classifier: Classifier,
     label: int | None,
 ) -> None:
-    """The photo, the attention of the last block, the attention rolled out, and the likeliest classes."""
+    """The photo, where the model looks, and the likeliest classes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     pixels = image.transpose(1, 2, 0) / 255.0  # (C, H, W) -> (H, W, C)
     pixels = np.repeat(pixels, 3, 2) if pixels.shape[2] == 1 else pixels
-    panels = [
-        ("what the model sees", pixels),
-        ("attention, last block", overlay(pixels, found.last_block[index])),
-        ("attention, rolled out", overlay(pixels, found.rollout[index])),
-    ]
-    figure = Figure(figsize=(11.5, 2.95), dpi=110)  # panels of 2.6 inches, placed by hand: automatic layout is slow
+    shown = [("what the model sees", pixels)]
+    shown += [(titles[index], overlay(pixels, maps[index])) for titles, maps in panels]
+    figure = Figure(
+        figsize=(2.75 * len(shown) + 3.25, 2.95), dpi=110
+    )  # panels of 2.6 inches, placed by hand: automatic layout is slow
     FigureCanvasAgg(figure)
-    columns = figure.subplots(1, 4, width_ratios=[2.6, 2.6, 2.6, 3.2])
+    columns = figure.subplots(1, len(shown) + 1, width_ratios=[2.6] * len(shown) + [3.2])
     figure.subplots_adjust(left=0.008, right=0.992, bottom=0.03, top=0.91, wspace=0.04)
-    for axes, (title, panel) in zip(columns, panels, strict=False):
+    for axes, (title, panel) in zip(columns, shown, strict=False):
         axes.imshow(panel, interpolation="nearest")
         axes.set_title(title, fontsize=9)
         axes.axis("off")
-    axes = columns[3]
+    axes = columns[-1]
     best = ranked[:5]
     colours = ["#117733" if k == label else "#4477aa" for k in best]
     axes.barh(range(len(best)), 100 * probabilities[best], color=colours, height=0.35, align="edge")
     for row, k in enumerate(best):
-        name = classifier.names[k] if len(classifier.names[k]) <= 32 else classifier.names[k][:31] + "…"
-        axes.text(0, row - 0.08, f"{name}  {100 * probabilities[k]:.1f} %", fontsize=8.5, va="bottom")
+        axes.text(
+            0,
+            row - 0.08,
+            f"{shortened(classifier.names[k])}  {100 * probabilities[k]:.1f} %",
+            fontsize=8.5,
+            va="bottom",
+        )
     axes.set_xlim(0, 100)
     axes.set_ylim(len(best) - 0.4, -0.6)
     axes.axis("off")

@@ -1,10 +1,12 @@
-"""Train a Vision Transformer on CIFAR-10, CIFAR-100, handwritten digits, drawn shapes or a folder of images.
+"""Train a Vision Transformer or a ResNet on CIFAR-10, CIFAR-100, handwritten digits, drawn shapes or your images.
 
     python examples/train_cifar.py
 
     python examples/train_cifar.py --dataset digits
 
     python examples/train_cifar.py --model vit_tiny_cifar --epochs 30 --device cuda
+
+    python examples/train_cifar.py --model resnet_micro_cifar
 
     python examples/train_cifar.py --resume runs/cifar10-0
 
@@ -37,14 +39,14 @@ from minivit.recipes.trainer import Trainer  # noqa: E402
 
 @dataclass
 class Options(TrainConfig):
-    """Train a Vision Transformer and test it once at the end."""
+    """Train a classifier and test it once at the end."""
 
     out: Path | None = None
     """Run folder; runs/<data set>-<seed> by default."""
     resume: Path | None = None
     """Go on with the run in this folder. Its settings are used; only --threads and --device may be given beside it."""
     pictures: bool = True
-    """Draw the learning curve, the confusion matrix and the attention maps at the end."""
+    """Draw the learning curve, the confusion matrix and the maps of attention or class activation at the end."""
 
 
 def main(options: Options) -> int:

@@ -1,4 +1,4 @@
-"""Train a Vision Transformer on few labels and many images with UDA, and compare it with training on the labels alone.
+"""Train a Vision Transformer or a ResNet on few labels and many images with UDA; compare with the labels alone.
 
     python examples/train_uda.py --dataset digits --labels 40
 
@@ -57,7 +57,7 @@ class Options(UdaConfig):
     """Go on with the run, the comparison or the ablation in this folder. Its settings are used; only --threads and
     --device may be given beside it."""
     pictures: bool = True
-    """Draw the learning curve, the confusion matrix and the attention maps at the end."""
+    """Draw the learning curve, the confusion matrix and the maps of attention or class activation at the end."""
 
 
 class Program(UdaProgram):
@@ -80,7 +80,7 @@ class Program(UdaProgram):
         return SemiSupervised(config, self.splits, self.dataset_kind)
 
     def draw(self, trainer: Trainer, procedure: SemiSupervised) -> list[Path]:
-        """Learning curve, confusion matrix, attention maps, and for UDA the parts of its loss."""
+        """Learning curve, confusion matrix, where the model looks, and for UDA the parts of its loss."""
         folder, shown = trainer.folder, procedure.dataset(trainer.split)
         pictures = draw_run(folder.path, trainer.model, shown, trainer.final_result, procedure.mean, procedure.std)
         if pictures and procedure.config.method == "uda":

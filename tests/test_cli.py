@@ -71,6 +71,15 @@ def test_summary_of_a_named_model_with_other_settings(capsys) -> None:
     assert "(2, 10)" in printed
 
 
+def test_summary_of_a_resnet_at_another_size(capsys) -> None:
+    assert cli.main(["summary", "resnet18_cifar", "--image-size", "16"]) == 0
+    at_16 = capsys.readouterr().out
+    assert "input (1, 3, 16, 16): 11,173,962 parameters" in at_16
+    assert "downsample.0" in at_16
+    assert cli.main(["summary", "resnet18", "--patch-size", "16"]) == 1
+    assert "resnet18 is a ResNet, which has no patch_size" in capsys.readouterr().err
+
+
 def test_summary_of_a_file(capsys, tmp_path) -> None:
     model = VisionTransformer(image_size=8, patch_size=4, dim=12, depth=1, heads=3, mlp_dim=8, num_classes=4)
     interop.save(model, tmp_path / "mine.safetensors")

@@ -121,6 +121,7 @@ def _summary(options: argparse.Namespace) -> int:
         "checkpoint_blocks": options.checkpoint_blocks or None,
     }
     settings = {name: value for name, value in settings.items() if value is not None}
+    side = None
     try:
         model: Module
         if Path(options.model).suffix in interop.SUFFIXES:
@@ -128,12 +129,13 @@ def _summary(options: argparse.Namespace) -> int:
                 raise ValueError(f"a file says itself which model it holds; leave out {', '.join(settings)}")
             model, _ = interop.load_model(options.model)
         else:
+            if "image_size" not in models.settings(models.find(options.model).family):
+                side = settings.pop("image_size", None)  # takes images of any size
             model = models.create(options.model, initialization="none", **settings)
         if options.batch_size < 1:
             raise ValueError("--batch-size has to be at least 1")
-        config = model.config  # type: ignore[attr-defined]
-        side = config["image_size"]
-        shape = (options.batch_size, config["channels"], side, side)
+        channels, height, width = model.input_size  # type: ignore[attr-defined]
+        shape = (options.batch_size, channels, side or height, side or width)
         text = summarize(model, shape, title=Path(options.model).name).text(options.expand)
     except (ValueError, OSError, MemoryError) as error:
         print(f"error: {error}", file=sys.stderr)

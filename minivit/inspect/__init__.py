@@ -1,6 +1,7 @@
-"""Looking into a model while it runs: the graph, attention maps, a summary, times, the first number not finite."""
+"""Looking into a model while it runs: the graph, attention and class activation maps, a summary, times, NaNs."""
 
 from minivit.inspect.attention import AttentionMaps, HeatMaps, attention_maps, heat_maps, overlay, rollout, token_map
+from minivit.inspect.class_activation import ClassActivation, class_activation, has_class_activation
 from minivit.inspect.graph import Graph, draw_graph
 from minivit.inspect.nan_finder import NanFinder, NonFinite, NonFiniteError, find_non_finite
 from minivit.inspect.profiler import OpTime, Profiler, profile
@@ -8,6 +9,7 @@ from minivit.inspect.summary import Summary, summarize
 
 __all__ = [
     "AttentionMaps",
+    "ClassActivation",
     "Graph",
     "HeatMaps",
     "NanFinder",
@@ -17,8 +19,10 @@ __all__ = [
     "Profiler",
     "Summary",
     "attention_maps",
+    "class_activation",
     "draw_graph",
     "find_non_finite",
+    "has_class_activation",
     "heat_maps",
     "overlay",
     "profile",

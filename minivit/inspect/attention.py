@@ -13,6 +13,7 @@ import numpy as np
 
 from minivit.autograd import Hook, Op, Tensor, as_tensor, hooked, no_grad
 from minivit.backend import backend_of, to_host
+from minivit.inspect.modes import evaluating
 from minivit.nn import Module
 from minivit.ops.softmax import stable_softmax
 
@@ -80,14 +81,8 @@ def attention_maps(model: Module, images: Any) -> list[np.ndarray]:
 
 def _run(model: Module, images: Any) -> tuple[np.ndarray, AttentionMaps]:
     collected = AttentionMaps()
-    training = {id(module): module.training for _, module in model.named_modules()}
-    model.eval()
-    try:
-        with no_grad(), hooked(collected):
-            output = to_host(model(as_tensor(images)).data)
-    finally:
-        for _, module in model.named_modules():
-            module.training = training[id(module)]
+    with no_grad(), hooked(collected), evaluating(model):
+        output = to_host(model(as_tensor(images)).data)
     if not collected.maps:
         raise ValueError(f"{type(model).__name__} ran no attention op, so there is no attention to look at")
     return output, collected

@@ -132,7 +132,7 @@ def summarize(model: Module, input_shape: Shape | None = None, title: str | None
     model : Module
         Runs in training mode, so that what is kept is what training keeps; it is left as it was.
     input_shape : tuple of int, optional
-        One image, (1, C, H, W), of the size in the model's `config` by default.
+        One image, (1, C, H, W), of the model's `input_size` by default.
     title : str, optional
         Name of the model in the first line.
 
@@ -141,10 +141,10 @@ def summarize(model: Module, input_shape: Shape | None = None, title: str | None
     Summary
     """
     if input_shape is None:
-        config = getattr(model, "config", None)
-        if not isinstance(config, dict) or not {"channels", "image_size"} <= config.keys():
-            raise ValueError(f"summarize: give the input_shape of {type(model).__name__}, which has no config")
-        input_shape = (1, config["channels"], config["image_size"], config["image_size"])
+        input_size = getattr(model, "input_size", None)  # (C, H, W)
+        if input_size is None:
+            raise ValueError(f"summarize: give the input_shape of {type(model).__name__}, which has no input_size")
+        input_shape = (1, *input_size)
     dtype = next((p.dtype for p in model.parameters()), np.dtype(np.float32))
     images = Tensor(backend_for_device(model.device).from_host(np.zeros(input_shape, dtype), model.device))
     recorder = _Recorder()

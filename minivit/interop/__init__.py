@@ -1,4 +1,4 @@
-"""Weights in and out: minivit's own checkpoints, and files with timm's names, as DeiT's are."""
+"""Weights in and out: minivit's own checkpoints, and files with timm's names, as DeiT's and torchvision's are."""
 
 from minivit.interop.checkpoint import checkpoint_header
 from minivit.interop.errors import WeightsError

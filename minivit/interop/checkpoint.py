@@ -5,8 +5,9 @@ Header entries, all strings:
 ==============  ====================================================================================================
 ``format``      ``minivit checkpoint 1``
 ``metadata``    JSON: ``model`` (``class`` and ``config``) and further fields. Those that minivit itself reads are
-                ``classes`` (names in label order), ``mean`` and ``std`` (of the normalisation, one number a channel)
-                and ``crop_fraction`` (of the resized photo that a classifier looks at).
+                ``classes`` (names in label order), ``mean`` and ``std`` (of the normalisation, one number a channel),
+                ``image_size`` (side of the training images) and ``crop_fraction`` (of the resized photo that a
+                classifier looks at).
 ==============  ====================================================================================================
 
 Arrays whose names begin with ``resume/`` belong to a training run and are no weights.

@@ -1,4 +1,4 @@
-"""Files with timm's names, as timm and DeiT write them: the names that minivit's models use themselves.
+"""Vision Transformers with timm's names, as timm and DeiT write them: the names that minivit's models use themselves.
 
 They hold weights only: which model they are of is told from the shapes, and the flavour is timm's (exact GELU,
 LayerNorm eps 1e-6).
@@ -51,8 +51,8 @@ def _config(arrays: dict[str, np.ndarray]) -> dict[str, Any] | None:
     without = "sequence" if "pool_score.weight" in arrays else "mean"
     blocks = {name.split(".")[1] for name in arrays if name.startswith("blocks.")}
     shapes = {"dim": dim, "depth": len(blocks), "mlp_dim": hidden.shape[0], "patch_size": patch_size}
-    for known in models.CONFIGS.values():
-        if all(known[key] == value for key, value in shapes.items()):
+    for family, known in models.CONFIGS.values():
+        if family is models.VisionTransformer and all(known[key] == value for key, value in shapes.items()):
             head = arrays.get("head.weight")
             return {
                 **known,

@@ -8,18 +8,28 @@ from pathlib import Path
 from typing import Any
 
 from minivit import models
-from minivit.interop import checkpoint, timm
+from minivit.interop import checkpoint, resnet, timm
 from minivit.interop.contents import Contents, WeightsFile
 from minivit.interop.errors import WeightsError
 from minivit.interop.npz_file import read_npz, write_npz
 from minivit.interop.safetensors_file import read_safetensors, write_safetensors
 from minivit.nn import Module, StateError
 
-FORMATS = {"minivit": checkpoint, "timm": timm}  # asked in this order whether they know a file
+FORMATS = ("minivit", "timm")
+READERS = (checkpoint, timm, resnet)  # asked in this order whether they know a file
+HEADS = ("head.weight", "fc.weight")
 SUFFIXES = (".safetensors", ".npz")
 
 # Settings that change neither the weights' shapes nor what the model computes from them.
-_FREE_SETTINGS = {"seed", "initialization", "dropout", "drop_path", "checkpoint_blocks"}
+_FREE_SETTINGS = {
+    "seed",
+    "initialization",
+    "dropout",
+    "drop_path",
+    "checkpoint_blocks",
+    "zero_init_last",
+    "bn_momentum",
+}
 
 
 def load(model_or_name: Module | str, path: str | os.PathLike[str]) -> Module:
@@ -31,7 +41,8 @@ def load(model_or_name: Module | str, path: str | os.PathLike[str]) -> Module:
         A model, whose weights are overwritten; or a name of `minivit.models`, which is made with as many classes as
         the file has.
     path : path
-        A checkpoint of minivit (.safetensors), or timm's or DeiT's weights (.safetensors, .npz).
+        A checkpoint of minivit (.safetensors), or weights with timm's names, which DeiT and torchvision's ResNets have
+        too (.safetensors, .npz).
 
     Returns
     -------
@@ -49,8 +60,9 @@ def load(model_or_name: Module | str, path: str | os.PathLike[str]) -> Module:
     contents = _read(Path(path))
     if isinstance(model_or_name, str):
         options: dict[str, Any] = {"initialization": "none"}
-        if "head.weight" in contents.state:
-            options["num_classes"] = int(contents.state["head.weight"].shape[0])
+        head = next((contents.state[name] for name in HEADS if name in contents.state), None)
+        if head is not None:
+            options["num_classes"] = int(head.shape[0])
         model = models.create(model_or_name, **options)
     else:
         model = model_or_name
@@ -65,8 +77,8 @@ def load_model(path: str | os.PathLike[str]) -> tuple[Module, dict[str, Any]]:
     Parameters
     ----------
     path : path
-        As for `load`. A checkpoint of minivit says which model it is; for timm's weights it is the named model with
-        these shapes.
+        As for `load`. A checkpoint of minivit says which model it is; for timm's weights it is the model with these
+        shapes: of Vision Transformers one that has a name, as shapes do not tell the number of heads.
 
     Returns
     -------
@@ -143,9 +155,9 @@ def _read(path: Path) -> Contents:
         raise FileNotFoundError(f"no file of weights at {path}")
     arrays, header = read_npz(path) if suffix == ".npz" else read_safetensors(path, skip=checkpoint.RESUME)
     file = WeightsFile(path, arrays, header)
-    for format in FORMATS.values():
-        if format.recognises(file):
-            contents: Contents = format.read(file)
+    for reader in READERS:
+        if reader.recognises(file):
+            contents: Contents = reader.read(file)
             return contents
     some = ", ".join(list(arrays)[:5]) or "none"
     raise WeightsError(

@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any
+import inspect
+from typing import Any, NamedTuple
 
+from minivit.models.resnet import ResNet
 from minivit.models.vit import VisionTransformer
+from minivit.models.wide_resnet import WideResNet
 from minivit.nn import Module
+
+
+class Config(NamedTuple):
+    """A named model.
+
+    Attributes
+    ----------
+    family : type of Module
+    settings : dict
+        What the family's constructor is given.
+    """
+
+    family: type[Module]
+    settings: dict[str, Any]
+
 
 # Width, depth, heads and perceptron of the published sizes: Dosovitskiy et al. 2020, table 1 (Base, Large, Huge);
 # Touvron et al. 2021, arXiv:2012.12877, table 1 (Tiny, Small).
@@ -20,14 +38,13 @@ SIZES: dict[str, dict[str, Any]] = {
 
 PUBLISHED_PATCHES = {"tiny": (16,), "small": (8, 16, 32), "base": (8, 16, 32), "large": (14, 16, 32), "huge": (14,)}
 
-CONFIGS: dict[str, dict[str, Any]] = {
+CIFAR: dict[str, Any] = {"image_size": 32, "patch_size": 4, "num_classes": 10}
+
+VISION_TRANSFORMERS: dict[str, dict[str, Any]] = {
     f"vit_{size}_patch{patch}_224": {**SIZES[size], "image_size": 224, "patch_size": patch, "num_classes": 1000}
     for size, patches in PUBLISHED_PATCHES.items()
     for patch in patches
-}
-
-CIFAR: dict[str, Any] = {"image_size": 32, "patch_size": 4, "num_classes": 10}
-CONFIGS |= {
+} | {
     "vit_tiny_cifar": {**SIZES["tiny"], **CIFAR},
     "vit_small_cifar": {**SIZES["small"], **CIFAR},
     # Hassani et al. 2021, arXiv:2104.05704: ViT-Lite-7/4; Lee et al. 2021, arXiv:2112.13492: width 192, depth 9.
@@ -55,6 +72,34 @@ CONFIGS |= {
     },
 }
 
+# He et al. 2015, table 1.
+RESNETS: dict[str, dict[str, Any]] = {
+    "resnet18": {"block": "basic", "layers": (2, 2, 2, 2)},
+    "resnet34": {"block": "basic", "layers": (3, 4, 6, 3)},
+    "resnet50": {"block": "bottleneck", "layers": (3, 4, 6, 3)},
+}
+SMALL_IMAGES: dict[str, Any] = {"stem": "cifar", "num_classes": 10}
+RESNETS |= {f"{name}_cifar": {**settings, **SMALL_IMAGES} for name, settings in RESNETS.items()} | {
+    # As large as vit_micro_cifar: 480,026 parameters for its 460,810, 35,046,656 multiply-adds for its 33,338,304.
+    "resnet_micro_cifar": {**SMALL_IMAGES, "block": "basic", "layers": (2, 2, 3, 1), "width": 16},
+}
+
+# Zagoruyko & Komodakis 2016, table 4; 28-2 is the CIFAR-10 model of UDA and FixMatch, 28-8 FixMatch's for CIFAR-100.
+WIDE_RESNETS: dict[str, dict[str, Any]] = {
+    f"wrn_{depth}_{widen}_cifar": {"depth": depth, "widen": widen, "num_classes": 10}
+    for depth, widen in ((16, 4), (28, 2), (28, 8), (28, 10))
+}
+
+CONFIGS: dict[str, Config] = {
+    name: Config(family, settings)
+    for family, named in (
+        (VisionTransformer, VISION_TRANSFORMERS),
+        (ResNet, RESNETS),
+        (WideResNet, WIDE_RESNETS),
+    )
+    for name, settings in named.items()
+}
+
 
 def create(name: str, **overrides: Any) -> Module:
     """Make a named model.
@@ -73,6 +118,24 @@ def create(name: str, **overrides: Any) -> Module:
     Raises
     ------
     ValueError
+        For an unknown name, with the nearest ones, or a setting that the model's class does not have.
+    """
+    config = find(name)
+    unknown = sorted(overrides.keys() - settings(config.family))
+    if unknown:
+        raise ValueError(
+            f"{name} is a {config.family.__name__}, which has no {', '.join(unknown)}; "
+            f"it has {', '.join(settings(config.family))}"
+        )
+    return config.family(**{**config.settings, **overrides})
+
+
+def find(name: str) -> Config:
+    """Class and settings of a named model.
+
+    Raises
+    ------
+    ValueError
         For an unknown name, with the nearest ones.
     """
     if name not in CONFIGS:
@@ -82,7 +145,12 @@ def create(name: str, **overrides: Any) -> Module:
             + (f"did you mean {', '.join(near)}? " if near else "")
             + f"All models: {', '.join(CONFIGS)}"
         )
-    return VisionTransformer(**{**CONFIGS[name], **overrides})
+    return CONFIGS[name]
+
+
+def settings(family: type[Module]) -> tuple[str, ...]:
+    """Names of the settings that a class of models has."""
+    return tuple(inspect.signature(family).parameters)
 
 
 def list() -> tuple[str, ...]:

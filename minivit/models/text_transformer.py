@@ -10,7 +10,6 @@ from minivit import ops
 from minivit.autograd import Tensor, as_tensor
 from minivit.autograd.errors import DTypeError, ShapeError
 from minivit.backend import array_module
-from minivit.backend.random import generator
 from minivit.nn import Dropout, LayerNorm, Linear, Module, Parameter, TransformerBlock, init
 
 PADDING = 0  # the token that fills up a text's row
@@ -82,10 +81,10 @@ class TextTransformer(Module):
             self.blocks = [TransformerBlock(dim, heads, mlp_dim, True, dropout, rate, gelu, eps) for rate in rates]
             self.norm = LayerNorm(dim, eps)
             self.head = Linear(dim, num_classes)
+        if initialization != "none":
+            init.draw(self, self._initializer, seed)
         for path, parameter in self.named_parameters():
             parameter.name = path
-            if initialization != "none":
-                parameter.assign(self._initializer(path)(generator(seed, "weights", path), parameter.shape))
 
     def forward(self, tokens: Any) -> Tensor:
         """Texts to logits.

@@ -7,7 +7,6 @@ of Transformer blocks lets the tokens exchange information. A linear head reads 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from minivit import ops
 from minivit.autograd import Tensor
 from minivit.autograd.errors import DTypeError, ShapeError
 from minivit.backend import move
-from minivit.backend.random import generator
 from minivit.nn import (
     ConvolutionalStem,
     Dropout,
@@ -70,6 +68,11 @@ class VisionTransformer(Module):
     checkpoint_blocks : bool
         Keep only each block's input and recompute its inside in the backward.
 
+    Attributes
+    ----------
+    num_features : int
+        D of what `pool` returns.
+
     Raises
     ------
     ValueError
@@ -102,7 +105,7 @@ class VisionTransformer(Module):
         self.config: dict[str, Any] = {key: value for key, value in locals().items() if key != "self"}
         _check(self.config)
         self.image_size, self.patch_size, self.channels = image_size, patch_size, channels
-        self.checkpoint_blocks = checkpoint_blocks
+        self.checkpoint_blocks, self.num_features = checkpoint_blocks, dim
         side = image_size // patch_size
         if pool == "cls":
             self.cls_token = Parameter(np.zeros((1, 1, dim), np.float32))
@@ -126,6 +129,11 @@ class VisionTransformer(Module):
             self.initialize(initialization, seed)
         for name, parameter in self.named_parameters():
             parameter.name = name
+
+    @property
+    def input_size(self) -> tuple[int, int, int]:
+        """(C, H, W) of the images that it takes."""
+        return self.channels, self.image_size, self.image_size
 
     def forward(self, images: Tensor) -> Tensor:
         """Images to logits.
@@ -205,9 +213,7 @@ class VisionTransformer(Module):
         return int(self.config["dim"])
 
     def initialize(self, name: str, seed: int) -> None:
-        """Draw all weights anew.
-
-        Each has a stream of random numbers of its own, so none depends on another, nor on the number of threads.
+        """Draw all weights anew, each from a stream of its own.
 
         Parameters
         ----------
@@ -215,18 +221,12 @@ class VisionTransformer(Module):
             See `initialization`.
         seed : int
         """
-        initializer = {
+        initializers = {
             "timm": self._timm_initializer,
             "paper": self._paper_initializer,
             "fan_in": self._fan_in_initializer,
-        }[name]
-
-        def draw(named: tuple[str, Parameter]) -> None:
-            path, parameter = named
-            parameter.assign(initializer(path)(generator(seed, "weights", path), parameter.shape))
-
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(draw, self.named_parameters()))
+        }
+        init.draw(self, initializers[name], seed)
 
     def _timm_initializer(self, path: str) -> init.Initializer:
         """Of timm's `init_weights_vit_timm`, which leaves PyTorch's own uniform numbers to the patches' projection."""

@@ -5,11 +5,17 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minivit.backend.random import generator as keyed_generator
+
+if TYPE_CHECKING:
+    from minivit.nn.module import Module
+    from minivit.nn.parameter import Parameter
 
 Initializer = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
@@ -43,6 +49,28 @@ def layer_weight(shape: tuple[int, ...], generator: np.random.Generator | None) 
     if _DEFERRAL.active and generator is None:
         return np.zeros(shape, np.float32)
     return kaiming_uniform(generator or _LAYERS[0], shape)
+
+
+def draw(module: Module, initializer: Callable[[str], Initializer], seed: int) -> None:
+    """Draw every parameter of a module anew.
+
+    Each has a stream of random numbers of its own, so none depends on another, nor on the number of threads.
+
+    Parameters
+    ----------
+    module : Module
+    initializer : callable
+        Full name of a parameter -> what draws it.
+    seed : int
+    """
+
+    def fill(named: tuple[str, Parameter]) -> None:
+        path, parameter = named
+        parameter.assign(initializer(path)(keyed_generator(seed, "weights", path), parameter.shape))
+
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(fill, module.named_parameters()):
+            pass
 
 
 def zeros(_: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -99,6 +127,12 @@ def xavier_uniform(generator: np.random.Generator, shape: tuple[int, ...]) -> np
     receptive = math.prod(shape[2:])
     limit = math.sqrt(6.0 / ((shape[0] + shape[1]) * receptive))
     return uniform(limit)(generator, shape)
+
+
+def xavier_normal(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Normal with variance 2 / (fan_in + fan_out) (Glorot & Bengio 2010)."""
+    receptive = math.prod(shape[2:])
+    return normal(math.sqrt(2.0 / ((shape[0] + shape[1]) * receptive)))(generator, shape)
 
 
 def kaiming_normal(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

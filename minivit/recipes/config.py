@@ -46,7 +46,7 @@ class TrainConfig:
     matrix_learning_rate: float | None = None
     """Peak learning rate of the matrices that Muon updates."""
     weight_decay: float | None = None
-    """Of matrices and kernels; biases, LayerNorms, class token and positions are not decayed."""
+    """Of matrices and kernels; biases, norms, class token and positions are not decayed."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """How the learning rate falls after the warm-up."""
     warmup: float | None = None
@@ -66,11 +66,11 @@ class TrainConfig:
     mixup: float | None = None
     """Parameter of the Beta distribution from which images are mixed; 0 mixes none."""
     drop_path: float | None = None
-    """Rate at which residual branches are left out."""
+    """Rate at which residual branches are left out (of a Vision Transformer; ResNets take 0)."""
     ema: float | None = None
     """Decay of the average of the weights that is evaluated; 0 evaluates the weights themselves."""
     whitening: bool | None = None
-    """Start the first layer from the principal components of training patches."""
+    """Start the first layer of a Vision Transformer from the principal components of training patches."""
     validation: float | None = None
     """Share of the training set that is held out to watch the run (a data set's own validation split is used first)."""
     test: bool = True

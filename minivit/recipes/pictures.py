@@ -1,4 +1,4 @@
-"""Pictures of a run: learning curve, confusion matrix, test images with their attention."""
+"""Pictures of a run: learning curve, confusion matrix, test images and what the model looks at."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from minivit import augment
 from minivit.backend import backend_for_device
 from minivit.data import Dataset
-from minivit.inspect.attention import heat_maps, overlay
+from minivit.inspect import class_activation, has_class_activation, heat_maps, overlay
 from minivit.nn import Module
 from minivit.recipes.evaluation import Classification
 from minivit.recipes.figures import BLUE, INK, RED, new_figure, save_figure, style
@@ -38,7 +38,7 @@ def draw_run(
         return [
             draw_learning_curve(out / "metrics.jsonl", out / "learning_curve.png"),
             draw_confusion(test.confusion, test_set.classes, test.accuracy, out / "confusion.png"),
-            draw_attention(model, test_set, test, mean, std, out / "attention.png"),
+            draw_heat(model, test_set, test, mean, std, out / f"{kind_of_heat(model)}.png"),
         ]
 
 
@@ -102,7 +102,12 @@ def draw_confusion(confusion: np.ndarray, classes: Sequence[str], accuracy: floa
     return save_figure(figure, path)
 
 
-def draw_attention(
+def kind_of_heat(model: Module) -> str:
+    """What shows where a model looks: "class_activation" of a ResNet, "attention" of a Transformer."""
+    return "class_activation" if has_class_activation(model) else "attention"
+
+
+def draw_heat(
     model: Module,
     test_set: Dataset,
     test: Classification,
@@ -111,11 +116,17 @@ def draw_attention(
     path: Path,
     count: int = 10,
 ) -> Path:
-    """Test images, and below each where its prediction looks: attention rolled out over the blocks."""
+    """Test images, and below each what its prediction looks at.
+
+    Of a Transformer, attention rolled out over the blocks; of a ResNet, the class activation map of its prediction.
+    """
     chosen = np.linspace(0, len(test_set) - 1, count).astype(int)
     images = test_set.images[chosen]  # (n, C, H, W)
     model_input = backend_for_device(model.device).from_host(augment.normalize(images, mean, std), model.device)
-    heat = heat_maps(model, model_input).rollout  # (n, rows, columns)
+    if kind_of_heat(model) == "class_activation":
+        heat = class_activation(model, model_input).maps[:, 0]  # (n, rows, columns)
+    else:
+        heat = heat_maps(model, model_input).rollout  # (n, rows, columns)
     figure = new_figure(1.25 * count, 3.0)
     for column, index in enumerate(chosen):
         pixels = images[column].transpose(1, 2, 0) / 255.0  # (H, W, C)

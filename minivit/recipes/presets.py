@@ -100,21 +100,23 @@ def build_model(
     Raises
     ------
     ValueError
-        If the images cannot be cut into the model's patches.
+        If the images cannot be cut into the model's patches, or `drop_path` is not 0 and the model has none.
     """
     from minivit import models
 
     channels, height, width = image_shape
     if height != width:
         raise ValueError(f"the models take square images, the data set's are {height} x {width}; resize them first")
-    options: dict[str, Any] = {
-        "image_size": height,
-        "channels": channels,
-        "num_classes": num_classes,
-        "seed": seed,
-        "drop_path": drop_path,
-    }
+    options: dict[str, Any] = {"channels": channels, "num_classes": num_classes, "seed": seed}
     if model in OWN_MODELS:
         own = SMALL if model == "small" else MODELS.get(dataset, HYBRID)
-        return models.VisionTransformer(**{**own, **options})
+        return models.VisionTransformer(**{**own, **options, "image_size": height, "drop_path": drop_path})
+    family = models.find(model).family
+    settings = models.settings(family)
+    if "image_size" in settings:
+        options["image_size"] = height
+    if "drop_path" in settings:
+        options["drop_path"] = drop_path
+    elif drop_path:
+        raise ValueError(f"{model} is a {family.__name__}, which has no drop_path; leave it at 0, got {drop_path:g}")
     return models.create(model, **options)

@@ -145,8 +145,13 @@ class ImageProcedure(Procedure):
         return dataset
 
     def metadata(self) -> dict[str, Any]:
-        """Normalisation and data set."""
-        return {"mean": list(self.mean), "std": list(self.std), "dataset": self.train_set.name}
+        """Normalisation, size of the images and data set."""
+        return {
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "image_size": self.train_set.image_shape[1],
+            "dataset": self.train_set.name,
+        }
 
     def results(self) -> dict[str, Any]:
         """Data set and sizes."""

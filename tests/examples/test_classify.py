@@ -12,7 +12,7 @@ from PIL import Image
 
 from minivit import interop
 from minivit.data import Preprocessing
-from minivit.models import VisionTransformer
+from minivit.models import ResNet, VisionTransformer
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "examples" / "classify.py"
@@ -169,6 +169,36 @@ def test_grey_models_and_class_lists(classify, photos, tmp_path, capsys) -> None
     (tmp_path / "classes.tsv").write_text("one\ntwo\n")
     assert classify.main(options) == 1
     assert "expected 3 classes, one a line, got 2" in capsys.readouterr().err
+
+
+def test_a_resnet_shows_the_evidence_for_its_two_likeliest_classes(classify, photos, tmp_path, capsys) -> None:
+    model = ResNet(layers=(1,), block="basic", width=3, num_classes=3, stem="cifar")
+    kernel = np.zeros((3, 3, 3, 3), np.float32)
+    kernel[range(3), range(3), 1, 1] = 1.0
+    model.conv1.weight.assign(kernel)  # the brightness of each channel is the logit of its colour
+    model.fc.weight.assign(np.eye(3, dtype=np.float32))
+    model.fc.bias.assign(np.zeros(3, np.float32))
+    metadata = {"classes": ["red", "green", "blue"], "mean": [0.5] * 3, "std": [0.25] * 3, "image_size": 12}
+    interop.save(model, tmp_path / "resnet.safetensors", metadata)
+    options = classify.Options(photos=(photos,), weights=tmp_path / "resnet.safetensors", out=tmp_path / "out", top=2)
+    assert classify.main(options) == 0
+    printed = capsys.readouterr().out
+    assert "ResNet, " in printed
+    assert "12 px, 3 classes" in printed
+    assert "3 photos of known class: top-1 100.0 %" in printed
+    with Image.open(tmp_path / "out" / "b.png") as picture:
+        assert picture.width > 3 * picture.height
+
+
+def test_torchvisions_weights_are_normalised_as_imagenet_is(classify, photos, tmp_path, capsys) -> None:
+    interop.save(ResNet(layers=(1, 1), block="basic", width=2, num_classes=3), tmp_path / "resnet.npz")
+    options = classify.Options(
+        photos=(photos / "blue",), weights=tmp_path / "resnet.npz", out=tmp_path / "out", top=1, pictures=False
+    )
+    assert classify.main(options) == 0
+    printed = capsys.readouterr().out
+    assert "224 px, 3 classes" in printed
+    assert "crop 0.875, mean 0.485 0.456 0.406" in printed
 
 
 def test_the_command_line_works_without_a_terminal(checkpoint, photos, tmp_path) -> None:

@@ -109,6 +109,39 @@ def test_a_truncated_batch_file_is_named(offline, tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_resnet_trains_resumes_bit_for_bit_and_is_drawn(offline, tmp_path: Path) -> None:
+    settings = ["--dataset", "digits", "--model", "resnet_micro_cifar", "--steps", "6", "--ema", "0.9"]
+    settings += ["--checkpoint-minutes", "0.00001"]  # after every step
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    done = run(offline, *settings, "--out", str(straight))
+    assert done.returncode == 0, done.stderr
+    assert (straight / "class_activation.png").stat().st_size > 0
+    model, metadata = interop.load_model(straight / "checkpoint.safetensors")
+    assert type(model).__name__ == "ResNet"
+    assert metadata["image_size"] == 8
+    assert model.bn1.num_batches_tracked.numpy() == 6
+
+    process = subprocess.Popen(command(*settings, "--out", str(stopped)), env=offline, stderr=subprocess.PIPE)
+    wait_for(stopped / "checkpoint.safetensors", process)
+    process.kill()
+    process.communicate()
+    done = run(offline, "--resume", str(stopped), "--no-pictures")
+    assert done.returncode == 0, done.stderr
+    expected, got = load_file(straight / "checkpoint.safetensors"), load_file(stopped / "checkpoint.safetensors")
+    assert expected.keys() == got.keys()
+    for name in expected:
+        np.testing.assert_array_equal(got[name], expected[name], err_msg=name)
+
+
+def test_a_resnet_has_no_drop_path(offline, tmp_path: Path) -> None:
+    done = run(
+        offline, "--dataset", "digits", "--model", "resnet18_cifar", "--drop-path", "0.1", "--out", str(tmp_path)
+    )
+    assert done.returncode == 1
+    assert "resnet18_cifar is a ResNet, which has no drop_path" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["at once", "after a checkpoint", "late"])
 def test_a_killed_run_goes_on_bit_for_bit(offline, tmp_path: Path, moment: str) -> None:

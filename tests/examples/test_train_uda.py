@@ -42,6 +42,22 @@ def test_a_run_writes_its_split_its_log_its_result_and_its_pictures(tmp_path: Pa
         assert (tmp_path / name).stat().st_size > 0
 
 
+def test_the_wide_resnet_of_the_paper_trains_and_resumes(tmp_path: Path) -> None:
+    done = run(
+        *SMALL, "--model", "wrn_28_2_cifar", "--unlabelled-ratio", "1", "--batch-size", "8", "--out", str(tmp_path)
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    check_result(results)
+    assert results["model"]["depth"] == 28
+    assert (tmp_path / "class_activation.png").stat().st_size > 0
+    (tmp_path / "results.json").unlink()
+    done = run("--resume", str(tmp_path), "--no-pictures")
+    assert done.returncode == 0, done.stderr
+    again = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert again["test_loss"] == results["test_loss"]
+
+
 def test_the_command_in_a_result_repeats_it(tmp_path: Path) -> None:
     settings = ["--confidence", "0.5", "--no-stop-gradient", "--flip", "True", "--seed", "3", "--no-pictures"]
     first = run(*SMALL, *settings, "--out", str(tmp_path / "first"))

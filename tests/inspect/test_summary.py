@@ -37,6 +37,9 @@ def test_the_table_is_as_stored(name: str) -> None:
         ("vit_tiny_patch16_224", 1.254e9, 5_717_416),
         ("vit_small_patch16_224", 4.599e9, 22_050_664),
         ("vit_base_patch32_224", 4.409e9, 88_224_232),
+        ("resnet18", 1.814e9, 11_689_512),  # 1.8, 3.6 and 4.1: He et al. 2015, table 1, and torchvision (v1.5)
+        ("resnet34", 3.664e9, 21_797_672),
+        ("resnet50", 4.089e9, 25_557_032),
         pytest.param("vit_base_patch16_224", 17.564e9, 86_567_656, marks=pytest.mark.slow),
         pytest.param("vit_large_patch16_224", 61.555e9, 304_326_632, marks=pytest.mark.slow),
         pytest.param("vit_huge_patch14_224", 167.295e9, 632_045_800, marks=pytest.mark.slow),

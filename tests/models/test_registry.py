@@ -4,6 +4,7 @@ import pytest
 
 import minivit as mv
 from minivit import models
+from minivit.inspect import summarize
 
 # Parameters with 1000 classes at 224 px. google-research/vision_transformer, vit_jax/models_test.py, and the
 # closed form
@@ -26,6 +27,20 @@ PUBLISHED = {
     "vit_lite_cifar": 3_722_250,
     "vit_192x9_cifar": 2_697_610,
     "vit_micro_cifar": 460_810,  # the plain ViT of ten minutes on a CPU
+    # torchvision/models/resnet.py, `num_params` of each set of weights.
+    "resnet18": 11_689_512,
+    "resnet34": 21_797_672,
+    "resnet50": 25_557_032,
+    # With a 3x3 stem (9,408 - 1,728 fewer for 64 channels) and 10 classes.
+    "resnet18_cifar": 11_689_512 - 7_680 - 990 * (512 + 1),
+    "resnet34_cifar": 21_797_672 - 7_680 - 990 * (512 + 1),
+    "resnet50_cifar": 25_557_032 - 7_680 - 990 * (2048 + 1),
+    "resnet_micro_cifar": 480_026,  # the ResNet to compare vit_micro_cifar with
+    # Zagoruyko & Komodakis 2016, table 4, in millions: 2.7 (16-4), 36.5 (28-10); FixMatch-pytorch's 28-2.
+    "wrn_16_4_cifar": 2_748_890,
+    "wrn_28_2_cifar": 1_467_610,
+    "wrn_28_8_cifar": 23_354_842,
+    "wrn_28_10_cifar": 36_479_194,
 }
 
 
@@ -84,7 +99,7 @@ def test_overrides_replace_the_named_settings():
     assert model.config["num_classes"] == 7
     assert model.config["gelu"] == "tanh"
     assert model.config["dim"] == 10
-    assert models.CONFIGS["vit_testing"]["num_classes"] == 1000
+    assert models.CONFIGS["vit_testing"].settings["num_classes"] == 1000
 
 
 def test_the_configuration_makes_the_model_again():
@@ -92,6 +107,20 @@ def test_the_configuration_makes_the_model_again():
     twin = mv.models.VisionTransformer(**model.config)
     assert twin.config == model.config
     assert all((twin.state_dict()[name] == array).all() for name, array in model.state_dict().items())
+
+
+def test_a_setting_that_the_family_lacks_is_refused_with_those_that_it_has():
+    with pytest.raises(
+        ValueError, match=r"resnet50 is a ResNet, which has no image_size, patch_size; it has layers, b"
+    ):
+        models.create("resnet50", image_size=32, patch_size=4, width=8)
+    assert "widen" in models.settings(models.find("wrn_28_2_cifar").family)
+
+
+def test_the_small_resnet_is_as_large_as_the_small_transformer():
+    resnet, transformer = (summarize(models.create(name)) for name in ("resnet_micro_cifar", "vit_micro_cifar"))
+    assert (transformer.parameters, transformer.multiply_adds) == (460_810, 33_338_304)
+    assert (resnet.parameters, resnet.multiply_adds) == (480_026, 35_046_656)
 
 
 def test_an_unknown_name_gets_the_nearest_ones():

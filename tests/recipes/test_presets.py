@@ -30,6 +30,14 @@ def test_most_of_the_default_model_is_a_transformer() -> None:
     assert model.config["depth"] * block >= 0.5 * summarize(model).multiply_adds
 
 
+def test_a_model_of_another_family_gets_the_settings_that_it_has() -> None:
+    for name in ("resnet_micro_cifar", "wrn_28_2_cifar"):
+        model = build_model(name, "digits", image_shape=(1, 8, 8), num_classes=7, seed=3, drop_path=0.0)
+        assert (model.config["channels"], model.config["num_classes"], model.config["seed"]) == (1, 7, 3)
+    with pytest.raises(ValueError, match=r"resnet18 is a ResNet, which has no drop_path; leave it at 0, got 0\.1"):
+        build_model("resnet18", "cifar10", image_shape=(3, 32, 32), num_classes=7, seed=0, drop_path=0.1)
+
+
 def test_images_that_are_not_square_are_refused() -> None:
     with pytest.raises(ValueError, match="square images, the data set's are 32 x 24"):
         build_model("preset", "cifar10", image_shape=(3, 32, 24), num_classes=10, seed=0, drop_path=0.0)
