@@ -68,11 +68,6 @@ class VisionTransformer(Module):
     checkpoint_blocks : bool
         Keep only each block's input and recompute its inside in the backward.
 
-    Attributes
-    ----------
-    num_features : int
-        D of what `pool` returns.
-
     Raises
     ------
     ValueError
@@ -105,7 +100,7 @@ class VisionTransformer(Module):
         self.config: dict[str, Any] = {key: value for key, value in locals().items() if key != "self"}
         _check(self.config)
         self.image_size, self.patch_size, self.channels = image_size, patch_size, channels
-        self.checkpoint_blocks, self.num_features = checkpoint_blocks, dim
+        self.checkpoint_blocks = checkpoint_blocks
         side = image_size // patch_size
         if pool == "cls":
             self.cls_token = Parameter(np.zeros((1, 1, dim), np.float32))
