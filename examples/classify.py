@@ -249,7 +249,9 @@ def load_classifier(options: Options, paths: Sequence[Path]) -> Classifier:
     return Classifier(model, names, synsets, mean, std, preprocessing, int(size))
 
 
-def chosen_preprocessing(options: Options, metadata: dict[str, Any], own: bool, crop_of_timm: float) -> Preprocessing:
+def chosen_preprocessing(
+    options: Options, metadata: dict[str, Any], own: bool, crop_of_timm: float = 0.9
+) -> Preprocessing:
     """As the options say, or the checkpoint; else as its training read a folder, or as timm evaluates its weights."""
     crop = options.crop if options.crop is not None else metadata.get("crop_fraction")
     if crop is not None and not 0.0 < crop <= 1.0:

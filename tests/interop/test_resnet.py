@@ -16,7 +16,7 @@ def randomised(name, **overrides):
     rng = np.random.default_rng(0)
     state = {}
     for path, array in model.state_dict().items():
-        values = rng.uniform(0.5, 1.5, array.shape)
+        values = rng.uniform(0.5, 1.5, array.shape) / np.prod(array.shape[1:])  # small, as activations add up
         state[path] = np.full(array.shape, 7, array.dtype) if array.dtype.kind == "i" else values.astype(array.dtype)
     model.load_state_dict(state)
     return model.eval()

@@ -11,7 +11,7 @@ SHAPES = {"digits": (1, 8, 8)}
 def test_every_preset_is_complete_and_its_model_fits_its_data(dataset: str) -> None:
     filled = TrainConfig().filled(preset_settings(dataset))
     open_settings = [name for name in vars(filled) if getattr(filled, name) is None]
-    assert set(open_settings) <= {"data_dir", "epochs", "minutes", "steps", "micro_batch"}
+    assert set(open_settings) <= {"data_dir", "epochs", "minutes", "steps", "micro_batch", "training_images"}
     model = build_model(
         "preset", dataset, image_shape=SHAPES.get(dataset, (3, 32, 32)), num_classes=7, seed=0, drop_path=0.0
     )
