@@ -36,11 +36,23 @@ def _cpu_kernels() -> dict[str, Kernel]:
     return KERNELS
 
 
+@cache
+def _cuda_kernels() -> dict[str, Kernel]:
+    from minivit.backend.cuda import KERNELS
+
+    return KERNELS
+
+
+_KERNELS_OF: dict[str, Callable[[], dict[str, Kernel]]] = {"cpu": _cpu_kernels, "cuda": _cuda_kernels}
+"""By the family of devices; the kernels of one are imported when they are first looked for."""
+
+
 def find_kernel(name: str, device_family: str, arrays: list[Any], attributes: dict[str, Any]) -> Kernel | None:
     """The kernel for an op on these arrays, or None where its text has to do."""
-    if device_family != "cpu" or _SWITCH.disabled:
+    kernels_of_family = _KERNELS_OF.get(device_family)
+    if kernels_of_family is None or _SWITCH.disabled:
         return None
-    kernel = _cpu_kernels().get(name)
+    kernel = kernels_of_family().get(name)
     if kernel is None or not kernel.accepts(*arrays, **attributes):
         return None
     return kernel
