@@ -10,7 +10,13 @@ from minivit import ops
 from minivit.autograd import Tensor
 from minivit.backend import Array
 from minivit.backend.random import generator
-from minivit.nn import LayerNorm, Linear, Module, TransformerBlock, init
+from minivit.nn import (
+    LayerNorm,
+    Linear,
+    Module,
+    TransformerBlock,
+    init,
+)
 
 
 class PatchDecoder(Module):

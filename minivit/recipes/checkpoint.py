@@ -8,8 +8,10 @@ leaves the previous checkpoint or the new one, never half of one.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,6 +22,16 @@ from minivit.nn import Module
 from minivit.optim import ExponentialMovingAverage, Optimizer
 
 
+class Stateful(Protocol):
+    """Whatever gives and takes its state as arrays by name: a module, an optimiser."""
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The state."""
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take what `state_dict` gave."""
+
+
 def save_checkpoint(
     path: Path,
     model: Module,
@@ -27,6 +39,7 @@ def save_checkpoint(
     average: ExponentialMovingAverage | None,
     progress: dict[str, Any],
     metadata: dict[str, Any],
+    further: Mapping[str, Stateful] = MappingProxyType({}),
 ) -> None:
     """Write a checkpoint, whole or not at all.
 
@@ -39,8 +52,15 @@ def save_checkpoint(
         JSON-able: where the run is.
     metadata : dict
         JSON-able: what a reader of the weights needs (classes, normalisation).
+    further : mapping
+        What else only resuming needs, by a name of its own.
     """
-    arrays = {f"{RESUME}optimizer/{name}": array for name, array in optimizer.state_dict().items()}
+    kept = {"optimizer": optimizer, **further}
+    arrays = {
+        f"{RESUME}{owner}/{name}": array
+        for owner, stateful in kept.items()
+        for name, array in stateful.state_dict().items()
+    }
     weights = model.state_dict()
     if average is not None:
         arrays |= {f"{RESUME}weights/{name}": array for name, array in weights.items()}
@@ -52,7 +72,11 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, model: Module, optimizer: Optimizer, average: ExponentialMovingAverage | None
+    path: Path,
+    model: Module,
+    optimizer: Optimizer,
+    average: ExponentialMovingAverage | None,
+    further: Mapping[str, Stateful] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Restore what `save_checkpoint` kept, and return its `progress`.
 
@@ -67,7 +91,8 @@ def load_checkpoint(
         raise WeightsError(f"{path} holds no state of a run that could go on; give the folder of a run")
     weights = {name: array for name, array in arrays.items() if not name.startswith(RESUME)}
     model.load_state_dict(_below(resume, "weights/") or weights)
-    optimizer.load_state_dict(_below(resume, "optimizer/"))
+    for owner, stateful in {"optimizer": optimizer, **further}.items():
+        stateful.load_state_dict(_below(resume, f"{owner}/"))
     if average is not None:
         average.load_state_dict(_below(resume, "average/"))
     progress: dict[str, Any] = json.loads(header["progress"])

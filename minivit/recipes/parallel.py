@@ -11,7 +11,7 @@ in each of these layers to exchange their sums: statistics and gradients are tho
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -52,10 +52,15 @@ class ParallelGradients:
     workers : Workers
     micro_batch : int
         Largest part; a model that mixes examples has one part a worker instead, whatever their size.
+    further : sequence of Module
+        Others that the loss goes through, whose parameters get no gradient here.
     """
 
-    def __init__(self, flat: FlatParameters, workers: Workers, micro_batch: int) -> None:
+    def __init__(
+        self, flat: FlatParameters, workers: Workers, micro_batch: int, further: Sequence[Module] = ()
+    ) -> None:
         self.flat, self.workers, self.micro_batch = flat, workers, micro_batch
+        self.modules = (flat.module, *further)
         own = [GradientBuffer(flat, flat.grad)]  # the first worker adds into the model's own buffer
         self.buffers = own + [GradientBuffer(flat) for _ in range(workers.count - 1)]
 
@@ -75,7 +80,7 @@ class ParallelGradients:
         list
             The second values, in the order of the parts.
         """
-        mixed = mixes_examples(self.flat.module)
+        mixed = any(mixes_examples(module) for module in self.modules)
         shares = split(size, size if mixed else self.micro_batch, self.workers.count)
         working = [worker for worker, share in enumerate(shares) if share]
         rendezvous = Rendezvous(len(working)) if mixed and len(working) > 1 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from minivit.backend import Array, array_module, to_host
 from minivit.backend.cpu.threads import Workers
 from minivit.nn import Module
 from minivit.optim import SCHEDULES, SGD, AdamW, ExponentialMovingAverage, Muon, Optimizer, clip_grad_norm, grad_norm
+from minivit.recipes.checkpoint import Stateful
 from minivit.recipes.config import TrainConfig
 from minivit.recipes.parallel import ParallelGradients
 
@@ -72,6 +74,11 @@ class TrainingStep(ABC):
         gradients : ParallelGradients, optional
             Other threads than the step's own, to replay it.
         """
+
+    @property
+    def further(self) -> Mapping[str, Stateful]:
+        """What else a checkpoint has to keep for resuming, by name: another model that is trained, its optimiser."""
+        return {}
 
     def learning_rate(self, step: int) -> float:
         """Peak times schedule."""

@@ -300,6 +300,7 @@ class Trainer:
             stepper.average,
             progress,
             self.procedure.metadata(),
+            stepper.further,
         )
 
     def _restore(self, stepper: TrainingStep) -> int:
@@ -307,7 +308,7 @@ class Trainer:
         if not path.exists():
             self.console.message(f"{self.folder} holds a plan but no checkpoint yet: starting from the beginning")
             return 0
-        progress = load_checkpoint(path, self.model, stepper.optimizer, stepper.average)
+        progress = load_checkpoint(path, self.model, stepper.optimizer, stepper.average, stepper.further)
         self.earlier_seconds = float(progress["seconds"])
         self._speed = float(progress["examples_per_second"])
         self._window = _Window(progress["window"])

@@ -22,6 +22,7 @@ from minivit.models import VisionTransformer
 from minivit.models.context_encoder import PatchDecoder, wholly_hidden
 from minivit.nn import Module, Parameter, init
 from minivit.recipes.pretext.task import MakeEncoder, PretextModel, PretextTask
+from minivit.recipes.step import TrainingStep
 
 BORDER_WEIGHT = 10.0  # of a pixel at the border of the predicted region (arXiv:1604.07379, section 3.2)
 
@@ -140,8 +141,19 @@ class Inpainting(PretextTask):
     def loss(self, model: Module, *prepared: Array) -> tuple[Tensor, dict[str, Array]]:
         """Squared error over the predicted region, its border weighted; what is measured counts hidden pixels alone."""
         images, hidden, predicted = prepared
-        filled = model(Tensor(images), hidden)  # (b, C, H, W)
+        return self.judge(model(Tensor(images), hidden), images, hidden, predicted)
+
+    def judge(self, filled: Tensor, images: Array, hidden: Array, predicted: Array) -> tuple[Tensor, dict[str, Array]]:
+        """The loss of fillings (b, C, H, W), and how near they are to the truth."""
         return reconstruction_loss(filled, images, hidden, predicted), fidelity(filled.data, images, hidden, self.std)
+
+    def make_step(self, model: Module, total_steps: int, workers: Workers) -> TrainingStep:
+        """A step that trains a discriminator too, where the settings give its word a weight."""
+        if not self.config.adversarial:
+            return super().make_step(model, total_steps, workers)
+        from minivit.recipes.pretext.adversarial import AdversarialStep
+
+        return AdversarialStep(model, self.config, total_steps, workers, self)
 
     def draw(self, model: Module, dataset: Dataset, folder: Path, workers: Workers) -> list[Path]:  # noqa: ARG002
         """Images, the same with holes, the holes filled."""

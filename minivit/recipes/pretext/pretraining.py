@@ -3,75 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from minivit.autograd import Tensor, no_grad
-from minivit.backend import Array, backend_for_device, to_host, use_device
-from minivit.backend.cpu.threads import Workers
+from minivit.autograd import no_grad
+from minivit.backend import backend_for_device, to_host, use_device
 from minivit.data import BatchOrder, Splits
-from minivit.nn import Module, mask_keys
 from minivit.recipes.evaluation import Evaluation
-from minivit.recipes.parallel import ParallelGradients, evaluate_parts
+from minivit.recipes.parallel import evaluate_parts
 from minivit.recipes.pretext.config import PretextConfig
-from minivit.recipes.pretext.task import PretextTask
+from minivit.recipes.pretext.step import PretextBatch
 from minivit.recipes.procedure import ImageProcedure
-from minivit.recipes.step import TrainingStep, summed
+from minivit.recipes.step import TrainingStep
 
 EVALUATION_STEP = 2**32 - 1  # the step that questions about held-out images are drawn with: none of training's
 EVALUATED_AT_ONCE = 64  # images
-
-
-@dataclass(frozen=True, eq=False)
-class PretextBatch:
-    """A batch on the device: what a task prepared.
-
-    Attributes
-    ----------
-    arrays : tuple of arrays (B, ...)
-    index : array (B,)
-        Keys of the random masks.
-    step : int
-    """
-
-    arrays: tuple[Array, ...]
-    index: Array
-    step: int
-
-    @property
-    def size(self) -> int:
-        """B."""
-        return int(self.index.shape[0])
-
-
-class PretextStep(TrainingStep):
-    """The mean of a task's loss over a batch.
-
-    Parameters
-    ----------
-    model, config, total_steps, workers
-        As for `TrainingStep`.
-    task : PretextTask
-    """
-
-    def __init__(
-        self, model: Module, config: PretextConfig, total_steps: int, workers: Workers, task: PretextTask
-    ) -> None:
-        super().__init__(model, config, total_steps, workers)
-        self.task = task
-
-    def forward_backward(self, batch: PretextBatch, gradients: ParallelGradients | None = None) -> dict[str, Array]:
-        """Gradients of the mean loss on every parameter; the loss and what the task measures."""
-
-        def loss_of(part: slice) -> tuple[Tensor, dict[str, Array]]:
-            with mask_keys(self.config.seed, batch.step, batch.index[part]):
-                losses, measured = self.task.loss(self.model, *(array[part] for array in batch.arrays))
-            loss = losses.sum() / batch.size
-            return loss, {"loss": loss.data, **{name: value.sum() / batch.size for name, value in measured.items()}}
-
-        return summed((gradients or self.gradients).run(loss_of, batch.size))
 
 
 class Pretraining(ImageProcedure):
@@ -109,8 +56,7 @@ class Pretraining(ImageProcedure):
 
     def make_step(self, total_steps: int) -> TrainingStep:
         """A step at the beginning of a run of so many."""
-        assert isinstance(self.config, PretextConfig)
-        return PretextStep(self.model, self.config, total_steps, self.workers, self.task)
+        return self.task.make_step(self.model, total_steps, self.workers)
 
     def prepare(self, step: TrainingStep, number: int) -> PretextBatch:
         """The batch of a step."""

@@ -14,6 +14,8 @@ from minivit.data import Dataset
 from minivit.nn import Module
 from minivit.ops import cross_entropy
 from minivit.recipes.pretext.config import PretextConfig
+from minivit.recipes.pretext.step import PretextStep
+from minivit.recipes.step import TrainingStep
 
 MakeEncoder = Callable[[int], Any]
 """Side of the images -> a model without a head: images (n, C, side, side) -> features (n, num_features)."""
@@ -123,6 +125,10 @@ class PretextTask(ABC):
         measured : dict of str to array (b,)
             What else is logged, such as ``"accuracy"``: 1 where the answer is right.
         """
+
+    def make_step(self, model: Module, total_steps: int, workers: Workers) -> TrainingStep:
+        """A step at the beginning of a run of so many: another one for a task that trains more than its model."""
+        return PretextStep(model, self.config, total_steps, workers, self)
 
     def draw(self, model: Module, dataset: Dataset, folder: Path, workers: Workers) -> list[Path]:  # noqa: ARG002
         """Pictures of what the task asks, and of what the model answers, drawn at the end of a run; the files."""
