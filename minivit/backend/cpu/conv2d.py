@@ -130,7 +130,8 @@ def windows_of(x: Array, kernel_size: tuple[int, ...], stride: Pair) -> Array:
     """Every window of x (B, H, W, C), C-contiguous, as a view (B, H', W', kh, kw C)."""
     (kh, kw), (sh, sw) = kernel_size, stride
     B, H, W, C = x.shape
-    image, row, pixel, number = x.strides
+    number, pixel, row = x.itemsize, C * x.itemsize, W * C * x.itemsize  # NumPy's own are any, along an axis of one
+    image = H * row
     shape = (B, (H - kh) // sh + 1, (W - kw) // sw + 1, kh, kw * C)
     return np.lib.stride_tricks.as_strided(x, shape, (image, sh * row, sw * pixel, row, number), writeable=False)
 
