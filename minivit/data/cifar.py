@@ -15,7 +15,7 @@ from minivit.data.dataset import Dataset, DatasetError, Images, Labels, Splits
 from minivit.data.locate import DataNotFoundError, search_folders, user_cache
 
 if TYPE_CHECKING:
-    from minivit.data.download import Archive
+    from minivit.data.archive import Archive
 
 _PIXELS = 3 * 32 * 32
 _PAGE = "https://www.cs.toronto.edu/~kriz/"
@@ -67,7 +67,7 @@ class Layout:
     @property
     def archive(self) -> Archive:
         """The official archive."""
-        from minivit.data.download import Archive
+        from minivit.data.archive import Archive
 
         sizes = {name: count * self.record_bytes for name, count in {**self.train, **self.test}.items()}
         return Archive(
@@ -211,7 +211,7 @@ def load_cifar(
 
 
 def _download(layout: Layout, data_dir: str | os.PathLike[str] | None, progress: bool) -> Path:
-    from minivit.data.download import ArchiveError
+    from minivit.data.archive import ArchiveError
 
     target = user_cache() if data_dir is None else Path(data_dir).expanduser()
     try:

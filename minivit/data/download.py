@@ -6,23 +6,17 @@ download of 170 MB from the beginning.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import http.client
 import os
-import shutil
 import sys
-import tarfile
-import tempfile
 import time
 import urllib.error
 import urllib.request
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from pathlib import Path
+from typing import Any
 
 _CHUNK = 1 << 18
 _ATTEMPTS = 5
@@ -33,69 +27,12 @@ class DownloadError(OSError):
     """A file could not be downloaded, or what came is not what was published."""
 
 
-class ArchiveError(ValueError):
-    """An archive is damaged, incomplete or holds what it must not."""
-
-
 class _InterruptedError(Exception):
     """The connection broke; what has come so far can be kept."""
 
 
 class _UnreachableError(_InterruptedError):
     """There was no connection."""
-
-
-@dataclass(frozen=True)
-class Archive:
-    """A published tar.gz archive of one folder.
-
-    Attributes
-    ----------
-    url, md5 : str
-    size : int
-        Bytes of the archive.
-    folder : str
-        The folder in it.
-    members : mapping of str to int
-        The files to unpack, as ``folder/name``, and their sizes in bytes.
-    """
-
-    url: str
-    md5: str
-    size: int
-    folder: str
-    members: Mapping[str, int]
-
-    def fetch(self, target: Path, progress: bool = True) -> Path:
-        """Download the archive and unpack it into the folder `target`, which is made where it is missing.
-
-        Returns
-        -------
-        Path
-            ``target / folder``.
-
-        Raises
-        ------
-        DownloadError
-            If the archive cannot be fetched (what has come is kept for the next try) or is not the published one.
-        ArchiveError
-            If it is unsafe or incomplete.
-        OSError
-            If there is no room or no permission to write.
-        """
-        target.mkdir(parents=True, exist_ok=True)
-        needed, free = self.size + sum(self.members.values()), shutil.disk_usage(target).free
-        if free < needed:
-            raise OSError(
-                f"downloading {self.url} takes {needed / 1e6:,.0f} MB in {target}, where {free / 1e6:,.0f} MB are "
-                "free; make room, or name another folder (data_dir)"
-            )
-        archive = target / PurePosixPath(self.url).name
-        download(self.url, archive, md5=self.md5, size=self.size, progress=progress)
-        try:
-            return extract(archive, target, self.folder, self.members)
-        finally:
-            archive.unlink(missing_ok=True)
 
 
 def file_md5(path: Path) -> str:
@@ -250,79 +187,3 @@ class _Tenths:
         before, self.have = self.have, self.have + count
         if self.total and self.have * 10 // self.total > before * 10 // self.total:
             print(f"{self.name}: {self.have / 1e6:,.1f} of {self.total / 1e6:,.1f} MB", file=sys.stderr, flush=True)
-
-
-def extract(archive: Path, target: Path, folder: str, members: Mapping[str, int]) -> Path:
-    """Unpack the named files of a tar.gz archive; the folder appears whole or not at all.
-
-    Nothing but the named files is ever written. Any member that points out of the folder, and any link, device or other
-    thing that is not a plain file or folder, refuses the whole archive.
-
-    Parameters
-    ----------
-    archive : Path
-    target : Path
-        An existing folder.
-    folder : str
-        The folder of the archive to unpack, which becomes ``target / folder``.
-    members : mapping of str to int
-        ``folder/name`` and size in bytes of each file.
-
-    Returns
-    -------
-    Path
-        ``target / folder``.
-
-    Raises
-    ------
-    ArchiveError
-        If the archive is damaged, unsafe, or lacks a file.
-    """
-    missing = set(members)
-    with tempfile.TemporaryDirectory(prefix=f".{folder}-", dir=target) as temporary:
-        fresh = Path(temporary) / folder
-        fresh.mkdir()
-        try:
-            with tarfile.open(archive, "r:gz") as tar:
-                for member in tar:
-                    name = _safe_name(archive, member)
-                    if name not in members or member.isdir():
-                        continue
-                    if name not in missing:
-                        raise ArchiveError(f"{archive}: holds {name} twice")
-                    if member.size != members[name]:
-                        raise ArchiveError(
-                            f"{archive}: expected {name} of {members[name]:,} bytes, got {member.size:,}"
-                        )
-                    source = tar.extractfile(member)
-                    assert source is not None, "a plain file has contents"
-                    _copy(source, fresh.parent / name, member.size, archive)
-                    missing.remove(name)
-        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise ArchiveError(f"{archive}: is cut off or damaged: {error}") from error
-        if missing:
-            raise ArchiveError(f"{archive}: lacks {', '.join(sorted(missing))}")
-        try:
-            os.replace(fresh, target / folder)
-        except OSError:
-            if not (target / folder).is_dir():  # otherwise somebody else has just unpacked the same archive
-                raise
-    return target / folder
-
-
-def _safe_name(archive: Path, member: tarfile.TarInfo) -> str:
-    path = PurePosixPath(member.name)
-    if path.is_absolute() or ".." in path.parts or "\\" in member.name or ":" in member.name:
-        raise ArchiveError(f"{archive}: unsafe: {member.name!r} points out of the folder it is unpacked in")
-    if not member.isdir() and (member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.issparse()):
-        raise ArchiveError(f"{archive}: unsafe: {member.name!r} is neither a plain file nor a folder")
-    return str(path)
-
-
-def _copy(source: IO[bytes], target: Path, size: int, archive: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("xb") as file:
-        shutil.copyfileobj(source, file, _CHUNK)
-        written = file.tell()
-    if written != size:
-        raise ArchiveError(f"{archive}: is cut off: {target.name} has {written:,} of {size:,} bytes")

@@ -18,7 +18,8 @@ class TrainConfig:
     """Settings of a supervised training run. Where a setting is None, the preset of the data set decides."""
 
     dataset: str = "auto"
-    """cifar10, cifar100, digits, shapes, or a folder of images; "auto": CIFAR-10 if it can be had, else digits."""
+    """cifar10, cifar100, digits, shapes; the photos of pets, flowers102 or imagenet; or a folder of images. "auto":
+    CIFAR-10 if it can be had, else digits."""
     data_dir: str | None = None
     """Where data sets lie or are downloaded to; before it $MINIVIT_DATA and the user cache are searched."""
     download: bool = True
@@ -26,7 +27,7 @@ class TrainConfig:
     training_images: int | None = None
     """Train on so many images, as many of each class, drawn by the seed; more of them are the fewer and others."""
     image_size: int = 32
-    """Side to which the images of a folder are resized."""
+    """Side to which photos, and the images of a folder, are resized."""
     model: str | None = None
     """A model's name, see python -m minivit summary; "preset" for the data set's own, or "small" for a faster one."""
     epochs: float | None = None

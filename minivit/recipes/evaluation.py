@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from minivit.autograd import Tensor, no_grad
 from minivit.backend import Array, backend_for_device, to_host
 from minivit.backend.cpu.threads import Workers
 from minivit.data import Dataset, StoredImages
+from minivit.data.imagenet_labels import RealLabels
 from minivit.nn import Module
 from minivit.ops import cross_entropy
 from minivit.recipes.parallel import evaluate_parts
@@ -115,6 +117,45 @@ def evaluate(
         Images in one forward.
     """
     return judge(predict_logits(model, dataset, mean, std, workers, part), dataset.labels)
+
+
+class RealAccuracy(NamedTuple):
+    """Result on ImageNet-ReaL.
+
+    Attributes
+    ----------
+    accuracy : float
+    images : int
+        Photos that have a label: what the accuracy is of.
+    """
+
+    accuracy: float
+    images: int
+
+
+def real_accuracy(predictions: Sequence[int] | np.ndarray, labels: RealLabels) -> RealAccuracy:
+    """The share of the photos that have any label whose predicted class is one of their labels.
+
+    L. Beyer et al.: Are we done with ImageNet? arXiv:2006.07159, section 3. Photos without a label do not count.
+
+    Parameters
+    ----------
+    predictions : array (N,) of int
+        Of ImageNet's validation photos in the order of their numbers, as `minivit.data.load_imagenet` has them.
+    labels : N tuples of int
+        By `minivit.data.load_real_labels`.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many predictions as lists of labels, or no label at all.
+    """
+    if len(predictions) != len(labels):
+        raise ValueError(f"expected a prediction for each of {len(labels):,} photos, got {len(predictions):,}")
+    hits = [int(predicted) in right for predicted, right in zip(predictions, labels, strict=True) if right]
+    if not hits:
+        raise ValueError("none of the photos has a label")
+    return RealAccuracy(sum(hits) / len(hits), len(hits))
 
 
 def judge(logits: np.ndarray, labels: np.ndarray) -> Classification:

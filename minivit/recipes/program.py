@@ -16,7 +16,7 @@ from minivit.recipes.results import write_result
 from minivit.recipes.run_folder import ResumeError
 from minivit.recipes.trainer import Interrupted, NonFiniteError, Trainer
 
-KINDS = ("cifar10", "cifar100", "digits", "shapes")
+KINDS = data.NAMES
 
 
 def load_images(config: TrainConfig, console: Console) -> tuple[str, data.Splits]:
@@ -26,6 +26,10 @@ def load_images(config: TrainConfig, console: Console) -> tuple[str, data.Splits
     taken.
     """
     if config.dataset != "auto":
+        if config.dataset in data.PHOTOS:
+            return config.dataset, data.load(
+                config.dataset, data_dir=config.data_dir, download=config.download, image_size=config.image_size
+            )
         if config.dataset in KINDS:
             return config.dataset, data.load(config.dataset, data_dir=config.data_dir, download=config.download)
         return "folder", data.load(config.dataset, image_size=config.image_size, seed=config.seed)

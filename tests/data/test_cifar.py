@@ -45,7 +45,7 @@ def downloads(monkeypatch):
         asked.append((archive.url, target))
         raise DownloadError("no network in this test")
 
-    monkeypatch.setattr("minivit.data.download.Archive.fetch", fetch)
+    monkeypatch.setattr("minivit.data.archive.Archive.fetch", fetch)
     return asked
 
 
@@ -153,7 +153,7 @@ def test_what_is_missing_is_downloaded(tmp_path, monkeypatch):
         write(target / archive.folder, SMALL100)
         return target / archive.folder
 
-    monkeypatch.setattr("minivit.data.download.Archive.fetch", fetch)
+    monkeypatch.setattr("minivit.data.archive.Archive.fetch", fetch)
     assert len(load_cifar(SMALL100, tmp_path / "mine").train) == 200
     assert (tmp_path / "mine" / "cifar-100-binary" / "train.bin").exists()
     assert len(load_cifar(SMALL100).train) == 200

@@ -26,9 +26,25 @@ def test_cifar_goes_through_with_its_arguments(monkeypatch):
     assert calls == [((data.CIFAR100, "here"), {"download": False, "coarse": True})]
 
 
+@pytest.mark.parametrize(
+    ("name", "function", "passed"),
+    [
+        ("pets", "load_pets", {"download": False, "image_size": 64}),
+        ("flowers102", "load_flowers", {"download": False, "image_size": 64}),
+        ("imagenet", "load_imagenet", {"image_size": 64}),
+    ],
+)
+def test_photo_sets_go_through_with_their_arguments(monkeypatch, name, function, passed):
+    calls = []
+    monkeypatch.setattr(registry, function, lambda *args, **options: calls.append((args, options)))
+    data.load(name, "here", download=False, image_size=64)
+    assert calls == [(("here",), passed)]
+
+
 def test_an_unknown_name_lists_those_known():
     with pytest.raises(
-        ValueError, match="unknown dataset 'mnist'; expected digits, shapes, cifar10, cifar100, or a folder"
+        ValueError,
+        match="expected digits, shapes, cifar10, cifar100, pets, flowers102, imagenet, or a folder",
     ):
         data.load("mnist")
 
@@ -39,7 +55,7 @@ def test_find(tmp_path, monkeypatch):
     assert data.find("cifar10", tmp_path) is None
     (tmp_path / "cifar-10-batches-bin").mkdir()
     assert data.find("cifar10", tmp_path) == tmp_path / "cifar-10-batches-bin"
-    with pytest.raises(ValueError, match="one of cifar10, cifar100, got 'digits'"):
+    with pytest.raises(ValueError, match="pets, flowers102, imagenet, imagenet_real, got 'digits'"):
         data.find("digits")
 
 
