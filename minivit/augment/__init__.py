@@ -8,6 +8,7 @@ from minivit.augment.crop import random_crop
 from minivit.augment.cutmix import cutmix
 from minivit.augment.cutout import cutout
 from minivit.augment.flip import random_flip
+from minivit.augment.lens import lens
 from minivit.augment.masks import center_mask, random_block_mask, random_patch_mask, random_region_mask, shrink_mask
 from minivit.augment.mixup import mixup, one_hot
 from minivit.augment.normalize import normalize
@@ -32,6 +33,7 @@ __all__ = [
     "cutout",
     "drop_colors",
     "gray_colors",
+    "lens",
     "mixup",
     "normalize",
     "one_hot",
