@@ -61,14 +61,15 @@ def main(options: Options) -> int:
             preset = pretext_preset(pretraining.task.name, pretraining.dataset_kind)
             return repeatable_command("examples/pretrain.py", trainer.config, preset, steps, trainer.workers.count)
 
+        if options.pictures and not options.resume:
+            show(draw_questions(trainer), console)
         results = run_to_result(trainer, command, resume=options.resume is not None)
         console.message(
             f"{trainer.split}: {in_words(trainer.final_result.values)} on {results['images']} images; "
             f"the encoder is in {trainer.folder.checkpoint}"
         )
         if options.pictures:
-            for path in draw(trainer):
-                console.message(f"picture: {path}")
+            show(draw(trainer), console)
 
     return exit_code(work, console, lambda: f"--resume {shlex.quote(str(folder))}")
 
@@ -101,6 +102,22 @@ def resumed(options: Options, console: Console) -> Trainer:
         config.device = options.device
     kind, splits = load_images(config, console)
     return Trainer(Pretraining(config, splits, kind), out, console, STARTED)
+
+
+def draw_questions(trainer: Trainer) -> list[Path]:
+    """Pictures of what a new run asks; the files, none if matplotlib is not installed."""
+    drawing, pretraining, folder = style(), trainer.procedure, trainer.folder.path
+    if drawing is None:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    with drawing:
+        return pretraining.task.draw_questions(pretraining.train_set, folder)
+
+
+def show(pictures: list[Path], console: Console) -> None:
+    """Say where pictures are."""
+    for path in pictures:
+        console.message(f"picture: {path}")
 
 
 def draw(trainer: Trainer) -> list[Path]:

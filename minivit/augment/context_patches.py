@@ -94,7 +94,7 @@ class PatchGrid:
         patch = image_size // 4 if patch_size is None else patch_size
 
         def left(jitter: int) -> int:
-            return (image_size - SIDE * patch - 2 * jitter) // (SIDE - 1)
+            return max(0, (image_size - SIDE * patch - 2 * jitter) // (SIDE - 1))
 
         if jitter is None:
             jitter = max(1, image_size // 48)

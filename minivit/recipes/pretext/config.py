@@ -44,7 +44,8 @@ class PretextConfig(TrainConfig):
     pairs: int = 8
     """Context prediction: questions about an image in a step; 8, one about each neighbour, or 1."""
     colors: Literal["drop", "project", "gray", "none"] | None = None
-    """Context prediction: "drop" two channels, "project" green against magenta out, "gray" or "none"."""
+    """Context prediction: "drop" two channels, "project" green against magenta out (the default where there are three
+    channels), "gray" or "none"."""
     gray_probability: float = 0.66
     """Context prediction: share of the images, or patches, that "gray" makes grey."""
     colors_per: Literal["patch", "image"] = "patch"
@@ -56,7 +57,7 @@ class PretextConfig(TrainConfig):
     fewest_pixels: int | None = None
     """Context prediction: pixels of the smallest of these."""
     head_width: int | None = None
-    """Context prediction: width of the two hidden layers that look at two patches."""
+    """Context prediction: width of the two hidden layers that look at two patches; 256 by default."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""Pictures of context prediction: what is cut from images, and how each treatment of colours leaves it."""
+"""Pictures of context prediction: what is cut from images after each treatment of colours; what was answered."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from minivit.augment.context_colors import COLORS
-from minivit.augment.context_patches import CENTRE, ContextPatches, patch_corners
+from minivit.augment.context_patches import CENTRE, NEIGHBOURS, PATCHES, SIDE, ContextPatches, patch_corners
 from minivit.backend import Array
-from minivit.recipes.figures import BLUE, RED, new_figure, save_figure
+from minivit.recipes.figures import BLUE, INK, RED, new_figure, save_figure
 
 TITLES = {
     "none": "standardised",
@@ -63,6 +63,43 @@ def draw_sampler(sampler: ContextPatches, images: Array, index: Array, path: Pat
             if row == 0:
                 weight = "bold" if kind == sampler.colors else "normal"
                 axes.set_title(TITLES[kind], fontsize=8, fontweight=weight)
+    return save_figure(figure, path)
+
+
+def draw_answers(answers: np.ndarray, path: Path) -> Path:
+    """Draw what was answered about each neighbour, each in its place around the middle patch.
+
+    Parameters
+    ----------
+    answers : array (8, 8)
+        How often neighbour i (row) was taken for neighbour j (column).
+    path : Path
+        The file to write.
+
+    Returns
+    -------
+    Path
+        The file. matplotlib has to be installed.
+    """
+    percent = 100 * answers / np.maximum(answers.sum(1, keepdims=True), 1)
+    figure = new_figure(5.2, 5.4)
+    figure.suptitle(
+        f"{100 * np.trace(answers) / answers.sum():.1f} % right. Each square is a neighbour of the middle patch:\n"
+        "how often it was taken for which (%)",
+        fontsize=9,
+    )
+    for number, neighbour in enumerate(NEIGHBOURS):
+        axes = figure.add_subplot(3, 3, neighbour + 1)
+        cells = np.full(PATCHES, np.nan)
+        cells[list(NEIGHBOURS)] = percent[number]
+        axes.imshow(cells.reshape(SIDE, SIDE), cmap="Blues", vmin=0, vmax=max(50.0, percent.max()))
+        for answer, share in zip(NEIGHBOURS, percent[number], strict=True):
+            row, column = divmod(answer, SIDE)
+            right = answer == neighbour
+            colour = RED if right else INK
+            axes.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=8, color=colour)
+        axes.set_xticks([])
+        axes.set_yticks([])
     return save_figure(figure, path)
 
 

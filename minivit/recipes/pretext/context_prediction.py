@@ -6,15 +6,26 @@ Who wants to know whether an ear lies above an eye or beside it has to know both
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
 
 from minivit import ops
 from minivit.augment.context_patches import CENTRE, NEIGHBOURS, ContextPatches, PatchGrid
-from minivit.autograd import Tensor
-from minivit.backend import Array, array_module
+from minivit.autograd import Tensor, no_grad
+from minivit.backend import Array, array_module, backend_for_device, to_host
+from minivit.backend.cpu.threads import Workers
 from minivit.backend.random import generator, integers
+from minivit.data import Dataset
 from minivit.nn import Linear, Module
+from minivit.recipes.parallel import evaluate_parts
 from minivit.recipes.pretext.config import PretextConfig
-from minivit.recipes.pretext.task import MakeEncoder, PretextModel, PretextTask, classification_loss
+from minivit.recipes.pretext.context_pictures import draw_answers, draw_sampler
+from minivit.recipes.pretext.task import EVALUATION_STEP, MakeEncoder, PretextModel, PretextTask, classification_loss
+
+IMAGES_DRAWN = 4
+IMAGES_ASKED, ASKED_AT_ONCE = 2000, 64
+HEAD_WIDTH = 256
 
 
 class ContextPrediction(PretextTask):
@@ -22,6 +33,11 @@ class ContextPrediction(PretextTask):
 
     All patches go through one encoder. Eight questions are asked of an image and step, one about each neighbour
     (Kolesnikov, Zhai & Beyer 2019, arXiv:1901.09005), or a single random one.
+
+    Attributes
+    ----------
+    sampler : ContextPatches
+        Cuts the patches, and takes from them what would give their places away.
     """
 
     name = "context"
@@ -36,7 +52,7 @@ class ContextPrediction(PretextTask):
             std=self.std,
             seed=config.seed,
             grid=PatchGrid.fit(image_shape[1], config.patch, config.gap, config.jitter),
-            colors=config.colors or "drop",
+            colors=config.colors or ("project" if image_shape[0] == 3 else "none"),
             gray_probability=config.gray_probability,
             colors_per=config.colors_per,
             standardize=config.standardize,
@@ -55,7 +71,9 @@ class ContextPrediction(PretextTask):
                 f"{self.image_shape[1]}x{self.image_shape[2]}: {error}. Give --patch another size, or --model another "
                 "model"
             ) from error
-        head = ContextHead(encoder.num_features, self.config.head_width or 256, len(NEIGHBOURS), self.config.seed)
+        head = ContextHead(
+            encoder.num_features, self.config.head_width or HEAD_WIDTH, len(NEIGHBOURS), self.config.seed
+        )
         return ContextModel(self.name, encoder, head)
 
     def prepare(self, images: Array, step: int, index: Array, training: bool) -> tuple[Array, Array]:  # noqa: ARG002
@@ -71,6 +89,33 @@ class ContextPrediction(PretextTask):
         chosen = xp.concatenate([xp.full((B, 1), CENTRE, labels.dtype), numbers], axis=1)  # (B, n + 1)
         place = (xp.arange(B) * patches.shape[1])[:, None] + chosen
         return patches.reshape(-1, *shape)[place], labels
+
+    def draw_questions(self, dataset: Dataset, folder: Path) -> list[Path]:
+        """The grid of patches on some images, and the patches after each treatment of colours."""
+        shown = np.linspace(0, len(dataset) - 1, IMAGES_DRAWN).astype(np.int64)
+        return [draw_sampler(self.sampler, dataset.images[shown], shown, folder / "patches.png")]
+
+    def draw(self, model: Module, dataset: Dataset, folder: Path, workers: Workers) -> list[Path]:
+        """What is answered about each neighbour, on some of the images that were not trained on."""
+        backend = backend_for_device(self.config.device)
+        count = min(IMAGES_ASKED, len(dataset))
+
+        def answers(part: slice) -> np.ndarray:
+            index = np.arange(part.start, part.stop)
+            images, keys = (backend.from_host(a, self.config.device) for a in (dataset.images[part], index))
+            patches, labels = self.prepare(images, EVALUATION_STEP, keys, training=False)
+            with no_grad():
+                predictions = model(Tensor(patches)).data.argmax(-1)  # (b, n)
+            pairs = to_host(labels * len(NEIGHBOURS) + predictions).reshape(-1)
+            return np.bincount(pairs, minlength=len(NEIGHBOURS) ** 2)
+
+        was_training = model.training
+        model.eval()
+        try:
+            counts = sum(evaluate_parts(workers, answers, count, ASKED_AT_ONCE), np.zeros(len(NEIGHBOURS) ** 2, int))
+        finally:
+            model.train(was_training)
+        return [draw_answers(counts.reshape(len(NEIGHBOURS), -1), folder / "answers.png")]
 
     def loss(self, model: Module, *prepared: Array) -> tuple[Tensor, dict[str, Array]]:
         """Cross-entropy of the neighbours, in the mean over the questions asked of an image."""

@@ -8,7 +8,7 @@ from minivit.recipes.presets import preset_settings
 
 # What the tasks change in a data set's own preset.
 PRESETS: dict[str, dict[str, Any]] = {
-    "context": {"label_smoothing": 0.0, "colors": "drop", "head_width": 256},
+    "context": {"label_smoothing": 0.0},
     "rotation": {"label_smoothing": 0.0, "flip": False},
     "inpainting": {"label_smoothing": 0.0, "mask": "random_patches"},
 }

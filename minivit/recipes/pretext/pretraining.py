@@ -14,10 +14,10 @@ from minivit.recipes.evaluation import Evaluation
 from minivit.recipes.parallel import evaluate_parts
 from minivit.recipes.pretext.config import PretextConfig
 from minivit.recipes.pretext.step import PretextBatch
+from minivit.recipes.pretext.task import EVALUATION_STEP
 from minivit.recipes.procedure import ImageProcedure
 from minivit.recipes.step import TrainingStep
 
-EVALUATION_STEP = 2**32 - 1  # the step that questions about held-out images are drawn with: none of training's
 EVALUATED_AT_ONCE = 64  # images
 
 

@@ -22,6 +22,7 @@ from minivit.ops import cross_entropy
 from minivit.optim import AdamW, clip_grad_norm, warmup_cosine
 from minivit.recipes.figures import BLUE, GREY, INK, RED, new_figure, save_figure
 from minivit.recipes.parallel import ParallelGradients, evaluate_parts
+from minivit.recipes.pretext.task import EVALUATION_STEP
 
 CHANCE = 1 / PATCHES
 LABELS = {
@@ -30,7 +31,6 @@ LABELS = {
     "project": "projected",
     "drop": "one channel\nkept",
 }
-EVALUATION_STEP = 2**32 - 1
 MICRO_BATCH = 16  # images, so nine times as many patches
 LEARNING_RATE, CLIP = 3e-3, 1.0
 

@@ -17,6 +17,9 @@ from minivit.recipes.pretext.config import PretextConfig
 from minivit.recipes.pretext.step import PretextStep
 from minivit.recipes.step import TrainingStep
 
+EVALUATION_STEP = 2**32 - 1
+"""The step that questions about held-out images are drawn with: none of training's."""
+
 MakeEncoder = Callable[[int], Any]
 """Side of the images -> a model without a head: images (n, C, side, side) -> features (n, num_features)."""
 
@@ -129,6 +132,10 @@ class PretextTask(ABC):
     def make_step(self, model: Module, total_steps: int, workers: Workers) -> TrainingStep:
         """A step at the beginning of a run of so many: another one for a task that trains more than its model."""
         return PretextStep(model, self.config, total_steps, workers, self)
+
+    def draw_questions(self, dataset: Dataset, folder: Path) -> list[Path]:  # noqa: ARG002
+        """Pictures of what the task makes of images, drawn before a run; the files."""
+        return []
 
     def draw(self, model: Module, dataset: Dataset, folder: Path, workers: Workers) -> list[Path]:  # noqa: ARG002
         """Pictures of what the task asks, and of what the model answers, drawn at the end of a run; the files."""
