@@ -18,6 +18,7 @@ COMMON: dict[str, Any] = {
     "warmup": 0.05,
     "label_smoothing": 0.1,
     "crop": 4,
+    "crop_area": 0.0,
     "flip": True,
     "rotate_colors": False,
     "cutout": 0,

@@ -7,9 +7,12 @@ from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from minivit import augment
 from minivit.backend.cpu.threads import Workers
 from minivit.data import Dataset, Splits, hold_out, prefetch
+from minivit.data.dataset import Images
 from minivit.data.labels import split_labels
 from minivit.models import VisionTransformer, whiten_first_layer
 from minivit.nn import Module
@@ -102,7 +105,7 @@ class ImageProcedure(Procedure):
     splits : Splits
         Of the data set.
     dataset_kind : str
-        cifar10, cifar100, digits, shapes or folder.
+        cifar10, cifar100, digits, shapes, pets, flowers102, imagenet or folder.
     """
 
     def __init__(self, config: TrainConfig, splits: Splits, dataset_kind: str) -> None:
@@ -134,8 +137,8 @@ class ImageProcedure(Procedure):
             drop_path=config.drop_path or 0.0,
         )
         if config.whitening and isinstance(model, VisionTransformer):
-            first = augment.normalize(self.train_set.images[:WHITENING_IMAGES], self.mean, self.std)
-            whiten_first_layer(model, first, config.seed)
+            some = augment.normalize(whitening_images(self.train_set), self.mean, self.std)
+            whiten_first_layer(model, some, config.seed)
         return model
 
     def dataset(self, split: str) -> Dataset:
@@ -185,6 +188,19 @@ class ImageClassification(ImageProcedure):
     def metadata(self) -> dict[str, Any]:
         """Classes, normalisation and data set."""
         return {"classes": list(self.train_set.classes), **super().metadata()}
+
+
+def whitening_images(dataset: Dataset) -> Images:
+    """Images whose patches the first layer is whitened by: the first ones; of photo files, as many pixels.
+
+    Photo files lie class by class, so those are spread over the set.
+    """
+    images = dataset.images
+    if isinstance(images, np.ndarray):
+        return images[:WHITENING_IMAGES]
+    height, width = images.shape[2:]
+    count = max(1, min(len(images), WHITENING_IMAGES * 32 * 32 // (height * width)))
+    return images[np.linspace(0, len(images) - 1, count).astype(np.int64)]
 
 
 def with_validation(splits: Splits, config: TrainConfig) -> tuple[Dataset, Dataset | None]:

@@ -28,7 +28,11 @@ def load_images(config: TrainConfig, console: Console) -> tuple[str, data.Splits
     if config.dataset != "auto":
         if config.dataset in data.PHOTOS:
             return config.dataset, data.load(
-                config.dataset, data_dir=config.data_dir, download=config.download, image_size=config.image_size
+                config.dataset,
+                data_dir=config.data_dir,
+                download=config.download,
+                image_size=config.image_size,
+                preprocessing=data.Preprocessing(config.preprocessing, config.crop_fraction),
             )
         if config.dataset in KINDS:
             return config.dataset, data.load(config.dataset, data_dir=config.data_dir, download=config.download)

@@ -67,6 +67,7 @@ class SemiSupervised(FewLabels, ImageClassification):
             flip=bool(config.flip),
             rotate_colors=bool(config.rotate_colors),
             cutout_size=config.cutout or 0,
+            crop_area=(config.crop_area, 1.0) if config.crop_area else None,
             policy=policy,
         )
 

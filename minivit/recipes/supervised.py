@@ -126,6 +126,7 @@ class Supervised(ImageClassification):
             flip=bool(self.config.flip),
             rotate_colors=bool(self.config.rotate_colors),
             cutout_size=self.config.cutout or 0,
+            crop_area=(self.config.crop_area, 1.0) if self.config.crop_area else None,
         )
         return SupervisedStep(self.model, self.config, total_steps, self.workers, augmentation, self.num_classes)
 
