@@ -38,7 +38,7 @@ def _resnet(arrays: dict[str, np.ndarray]) -> dict[str, Any] | None:
     stem = arrays.get("conv1.weight")
     if stem is None or stem.ndim != 4 or stem.shape[2] not in STEMS:
         return None
-    layers = []
+    layers: list[int] = []
     while count := _count(arrays, rf"layer{len(layers) + 1}\.(\d+)\."):
         layers.append(count)
     return {
