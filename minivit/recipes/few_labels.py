@@ -12,7 +12,7 @@ from minivit.data.labels import LabelSplit
 from minivit.recipes.procedure import Procedure
 from minivit.recipes.run_folder import ResumeError
 from minivit.recipes.uda_config import UdaConfig
-from minivit.recipes.uda_step import UdaStep
+from minivit.recipes.uda_step import UdaStep, runs_whole
 
 SPLIT = "split.json"
 
@@ -66,7 +66,8 @@ class FewLabels(Procedure, ABC):
         self.batch_size, self.step_cost = size, float(size)
         if config.method == "uda":
             self.batch_size += self.unlabelled_order.batch_size
-            self.step_cost += (4 / 3) * self.unlabelled_order.batch_size  # originals go forward only
+            whole = runs_whole(self.model, config)  # else originals go forward only
+            self.step_cost += (2 if whole else 4 / 3) * self.unlabelled_order.batch_size
 
     def make_step(self, total_steps: int) -> UdaStep:
         """A step at the beginning of a run of so many."""

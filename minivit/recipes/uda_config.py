@@ -43,9 +43,9 @@ class UdaConfig(TrainConfig):
     """Stop the gradient at the original's distribution. Off, the target drifts towards the prediction."""
     implementation: str = "official"
     """Whose loss: official, or an implementation whose deviations are reproduced (see minivit/recipes/uda.py)."""
-    forward: Literal["separate", "concatenated"] = "separate"
+    forward: Literal["auto", "separate", "concatenated"] = "auto"
     """separate: the originals run first, without gradients; concatenated: labelled, original and augmented examples in
-    one forward, as in the official code."""
+    one forward, as in the official code; auto: concatenated for a model with batch normalisation, else separate."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,8 +53,8 @@ class UdaConfig(TrainConfig):
             raise ValueError(f"labels must be at least 1, got {self.labels}")
         if self.method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}; got {self.method!r}")
-        if self.forward not in ("separate", "concatenated"):
-            raise ValueError(f'forward must be "separate" or "concatenated", got {self.forward!r}')
+        if self.forward not in ("auto", "separate", "concatenated"):
+            raise ValueError(f'forward must be "auto", "separate" or "concatenated", got {self.forward!r}')
         if self.unlabelled_batch_size is not None and self.unlabelled_ratio is not None:
             raise ValueError("give only one of unlabelled_batch_size and unlabelled_ratio")
         for name, value in (

@@ -11,7 +11,7 @@ from minivit.autograd import Tensor, no_grad
 from minivit.backend import Array, array_module
 from minivit.backend.cpu.threads import Workers
 from minivit.nn import Module, mask_keys
-from minivit.recipes.parallel import ParallelGradients, evaluate_parts
+from minivit.recipes.parallel import ParallelGradients, evaluate_parts, mixes_examples
 from minivit.recipes.step import TrainingStep, summed
 from minivit.recipes.uda import (
     confident,
@@ -70,13 +70,31 @@ class _Known:
     consistency_divisor: Array | int
 
 
+def runs_whole(model: Module, config: UdaConfig) -> bool:
+    """Whether labelled, original and augmented examples go through the model in one forward.
+
+    Raises
+    ------
+    ValueError
+        If they are to go separately through a model that normalises over the batch: each branch would be normalised
+        with statistics of its own.
+    """
+    mixed = mixes_examples(model)
+    if mixed and config.forward == "separate":
+        raise ValueError(
+            f"{type(model).__name__} normalises over the batch, so labelled, original and augmented examples have to "
+            'go through it together; leave out --forward, or set it to "concatenated"'
+        )
+    return mixed if config.forward == "auto" else config.forward == "concatenated"
+
+
 class UdaStep(TrainingStep):
     """Cross-entropy on labelled examples plus lambda times the consistency loss on unlabelled ones.
 
     With ``forward="separate"`` the originals run under `no_grad` first, and keep no activations; the labelled and the
     augmented rows then go forward and backward in micro-batches. With ``"concatenated"`` all three run in one forward,
-    as in the official code; a model whose layers look at the whole batch, such as batch normalisation, needs it.
-    Where every row is computed by itself, the two give the same gradients up to rounding.
+    as in the official code; a model whose layers look at the whole batch, such as batch normalisation, needs it, and
+    has it by default. Where every row is computed by itself, the two give the same gradients up to rounding.
 
     Parameters
     ----------
@@ -90,6 +108,7 @@ class UdaStep(TrainingStep):
     def __init__(self, model: Module, config: UdaConfig, total_steps: int, workers: Workers, num_classes: int) -> None:
         super().__init__(model, config, total_steps, workers)
         self.settings, self.num_classes = config.loss_settings(), num_classes
+        self.whole = runs_whole(model, config)
         # What makes the originals' branch learn: the entropy term, or a stop that is left out.
         self.trains_originals = self.settings.entropy_weight > 0 or not self.settings.stop_gradient
 
@@ -98,7 +117,7 @@ class UdaStep(TrainingStep):
         L, U = int(batch.labels.shape[0]), batch.unlabelled_size
         gradients = gradients or self.gradients
         threshold = tsa_threshold(self.settings.tsa, batch.step / self.total_steps, self.num_classes)
-        if self.config.forward == "concatenated" and U:
+        if self.whole and (U or self.settings.tsa != "none"):
             everything = slice(0, L), slice(0, U)
             sums = gradients.run_whole(lambda: self._part(batch, *everything, threshold, None))
         else:
@@ -175,6 +194,9 @@ class UdaStep(TrainingStep):
                 kept = tsa_kept(labelled_logits.data, labels, threshold, settings.tsa_gate)
         if original_logits is not None:
             sure = confident(original_logits.data, settings.confidence, settings.temperature, settings.confidence_of)
+        consistency_by = (
+            known.consistency_divisor if known else 1 if sure is None else consistency_divisor(sure, settings)
+        )
         return part_loss(
             labelled_logits,
             labels,
@@ -184,6 +206,6 @@ class UdaStep(TrainingStep):
             kept=kept,
             confident=sure,
             supervised_divisor=known.supervised_divisor if known else supervised_divisor(kept, settings),
-            consistency_divisor=known.consistency_divisor if known else consistency_divisor(sure, settings),
+            consistency_divisor=consistency_by,
             entropy_divisor=max(batch.unlabelled_size, 1),
         )
