@@ -57,4 +57,4 @@ def _sum_of_neighbours(values: np.ndarray) -> np.ndarray:
     return total
 
 
-FILLINGS = {"mean colour": fill_mean, "diffusion": fill_diffusion}
+FILLINGS = {"mean_colour": fill_mean, "diffusion": fill_diffusion}

@@ -21,9 +21,11 @@ from minivit.data import Dataset
 from minivit.models import VisionTransformer
 from minivit.models.context_encoder import PatchDecoder, wholly_hidden
 from minivit.nn import Module, Parameter, init
-from minivit.recipes.pretext.task import MakeEncoder, PretextModel, PretextTask
+from minivit.recipes.pretext.fillings import FILLINGS
+from minivit.recipes.pretext.task import EVALUATION_STEP, MakeEncoder, PretextModel, PretextTask
 from minivit.recipes.step import TrainingStep
 
+BASELINE_IMAGES = 1000  # evenly out of a data set
 BORDER_WEIGHT = 10.0  # of a pixel at the border of the predicted region (arXiv:1604.07379, section 3.2)
 
 
@@ -154,6 +156,16 @@ class Inpainting(PretextTask):
         from minivit.recipes.pretext.adversarial import AdversarialStep
 
         return AdversarialStep(model, self.config, total_steps, workers, self)
+
+    def baselines(self, dataset: Dataset) -> dict[str, dict[str, float]]:
+        """How near the fillings of `FILLINGS` come, in the holes that the model is asked about."""
+        index = np.linspace(0, len(dataset) - 1, min(len(dataset), BASELINE_IMAGES)).astype(np.int64)
+        images, hidden, _ = self.prepare(dataset.images[index], EVALUATION_STEP, index, training=False)
+        found = {}
+        for name, fill in FILLINGS.items():
+            measured = fidelity(fill(images, hidden), images, hidden, self.std)
+            found[name] = {"examples": len(index), **{key: float(value.mean()) for key, value in measured.items()}}
+        return found
 
     def draw(self, model: Module, dataset: Dataset, folder: Path, workers: Workers) -> list[Path]:  # noqa: ARG002
         """Images, the same with holes, the holes filled."""

@@ -102,5 +102,11 @@ class Pretraining(ImageProcedure):
         return {"task": self.task.name, **super().metadata()}
 
     def results(self) -> dict[str, Any]:
-        """Task, data set and sizes."""
-        return {"task": self.task.name, "chance": self.task.chance, **super().results()}
+        """Task, data set and sizes, and what simple answers reach."""
+        baselines = self.task.baselines(self.dataset("test" if self.config.test else "validation"))
+        return {
+            "task": self.task.name,
+            "chance": self.task.chance,
+            **({"baselines": baselines} if baselines else {}),
+            **super().results(),
+        }

@@ -137,6 +137,10 @@ class PretextTask(ABC):
         """Pictures of what the task makes of images, drawn before a run; the files."""
         return []
 
+    def baselines(self, dataset: Dataset) -> dict[str, dict[str, float]]:  # noqa: ARG002
+        """What answers reach on a data set that need no training, by name: each the `examples` and what is measured."""
+        return {}
+
     def draw(self, model: Module, dataset: Dataset, folder: Path, workers: Workers) -> list[Path]:  # noqa: ARG002
         """Pictures of what the task asks, and of what the model answers, drawn at the end of a run; the files."""
         return []

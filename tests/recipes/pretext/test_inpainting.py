@@ -136,6 +136,21 @@ def test_errors_are_measured_on_hidden_pixels_between_black_and_white() -> None:
     assert np.isfinite(fidelity(images, images, hidden, std)["psnr"]).all()
 
 
+def test_simple_fillings_are_measured_in_the_holes_that_the_model_is_asked_about(make_pretraining, images) -> None:
+    procedure = make_pretraining("inpainting", mask="random_region")
+    found = procedure.results()["baselines"]
+    assert found["mean_colour"]["psnr"] < found["diffusion"]["psnr"] - 1
+    assert found["mean_colour"]["examples"] == len(images.test)
+
+    def forward(seen, hidden):
+        return mv.Tensor(np.zeros_like(seen.data))
+
+    procedure.model.forward = forward
+    measured = procedure.evaluate("test").values
+    for name in ("l1", "l2", "psnr"):
+        assert measured[name] == pytest.approx(found["mean_colour"][name], rel=1e-5)
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("mask", MASKS)
 def test_preparing_and_the_loss_never_wait_for_the_device(make_pretraining, images, mask, device: str) -> None:
