@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,17 +11,24 @@ import numpy as np
 from minivit.autograd import Tensor, no_grad
 from minivit.backend import backend_for_device, to_host
 from minivit.data import Dataset
+from minivit.interop.checkpoint import RESUME
+from minivit.interop.safetensors_file import read_safetensors
 from minivit.nn import Module
+from minivit.recipes.console import Console
 from minivit.recipes.figures import new_figure, save_figure
+from minivit.recipes.pretext.config import PretextConfig
 from minivit.recipes.pretext.fillings import fill_diffusion
+from minivit.recipes.program import load_images
+from minivit.recipes.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from minivit.recipes.pretext.inpainting import Inpainting
+    from minivit.recipes.pretext.pretraining import Pretraining
+    from minivit.recipes.pretext.task import PretextTask
 
 SHOWN_STEP = 2**32 - 2  # the step that the holes of pictures are drawn with: neither training's nor evaluation's
 
 
-def draw_fillings(task: Inpainting, model: Module, dataset: Dataset, path: Path, count: int = 12) -> Path:
+def draw_fillings(task: PretextTask, model: Module, dataset: Dataset, path: Path, count: int = 12) -> Path:
     """Images with holes, filled by diffusion and by a model, and whole: a column each, evenly out of a data set.
 
     Parameters
@@ -36,7 +43,79 @@ def draw_fillings(task: Inpainting, model: Module, dataset: Dataset, path: Path,
     count : int
         Columns.
     """
-    index = np.linspace(0, len(dataset) - 1, count).astype(np.int64)
+    index = evenly(dataset, count)
+    truth, holes, filled = answers(task, model, dataset, index)
+    rows = {
+        "input": bytes_of(truth, task.mean, task.std, holes),
+        "diffusion": bytes_of(fill_diffusion(truth, holes), task.mean, task.std),
+        "model": bytes_of(filled, task.mean, task.std),
+        "truth": bytes_of(truth, task.mean, task.std),
+    }
+    return draw_rows(list(rows.items()), path)
+
+
+def draw_runs(runs: Mapping[str, Path], path: Path, count: int = 12) -> Path:
+    """The same images with the holes of several runs, each filled by its model; the whole images below.
+
+    Parameters
+    ----------
+    runs : mapping of str to Path
+        Folders of finished inpainting runs on one data set, by what stands beside their rows.
+    path : Path
+        The picture to write.
+    count : int
+        Columns.
+    """
+    rows: list[tuple[str, np.ndarray]] = []
+    whole = np.zeros((count, 1, 1, 3), np.uint8)
+    for name, folder in runs.items():
+        pretraining = trained(folder)
+        task, dataset = pretraining.task, pretraining.dataset("test" if pretraining.config.test else "validation")
+        truth, holes, filled = answers(task, pretraining.model, dataset, evenly(dataset, count))
+        rows += [
+            (name, bytes_of(truth, task.mean, task.std, holes)),
+            ("filled", bytes_of(filled, task.mean, task.std)),
+        ]
+        whole = bytes_of(truth, task.mean, task.std)
+    return draw_rows([*rows, ("truth", whole)], path)
+
+
+def trained(folder: Path) -> Pretraining:
+    """The procedure of a pretext run, with the model of its checkpoint."""
+    from minivit.recipes.pretext.pretraining import Pretraining
+
+    run = RunFolder(folder)
+    config = PretextConfig.from_dict(run.read_plan()["config"])
+    config.device = "cpu"
+    kind, splits = load_images(config, Console())
+    pretraining = Pretraining(config, splits, kind)
+    arrays, _ = read_safetensors(run.checkpoint)
+    pretraining.model.load_state_dict({name: a for name, a in arrays.items() if not name.startswith(RESUME)})
+    return pretraining
+
+
+def answers(
+    task: PretextTask, model: Module, dataset: Dataset, index: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Some images, their holes, and the images with the holes as the model fills them.
+
+    Parameters
+    ----------
+    task : Inpainting
+    model : Module
+        What the task built.
+    dataset : Dataset
+    index : ndarray (B,) of int64
+        Which images.
+
+    Returns
+    -------
+    truth : ndarray (B, C, H, W)
+        Normalised.
+    holes : ndarray (B, 1, H, W) of bool
+    filled : ndarray (B, C, H, W)
+        The truth outside the holes.
+    """
     backend, device = backend_for_device(model.device), model.device
     pixels, keys = (backend.from_host(array, device) for array in (dataset.images[index], index))
     images, hidden, _ = task.prepare(pixels, SHOWN_STEP, keys, training=False)
@@ -44,15 +123,26 @@ def draw_fillings(task: Inpainting, model: Module, dataset: Dataset, path: Path,
     with no_grad():
         answer = model.eval()(Tensor(images), hidden)
     model.train(was_training)
-    truth, holes, filled = (to_host(array) for array in (images, hidden, answer.data))
-    rows = {
-        "input": bytes_of(truth, task.mean, task.std, holes),
-        "diffusion": bytes_of(fill_diffusion(truth, holes), task.mean, task.std),
-        "model": bytes_of(np.where(holes, filled, truth), task.mean, task.std),
-        "truth": bytes_of(truth, task.mean, task.std),
-    }
-    figure = new_figure(0.9 * count + 0.6, 0.95 * len(rows))
-    for row, (title, pictures) in enumerate(rows.items()):
+    truth, holes, made = (to_host(array) for array in (images, hidden, answer.data))
+    return truth, holes, np.where(holes, made, truth)
+
+
+def evenly(dataset: Dataset, count: int) -> np.ndarray:
+    """Numbers of `count` images, from the first to the last at equal distances."""
+    return np.linspace(0, len(dataset) - 1, count).astype(np.int64)
+
+
+def draw_rows(rows: Sequence[tuple[str, np.ndarray]], path: Path) -> Path:
+    """Write rows of small pictures with a title each.
+
+    Parameters
+    ----------
+    rows : sequence of (str, ndarray (n, H, W, 3) of uint8)
+    path : Path
+    """
+    count = len(rows[0][1])
+    figure = new_figure(0.9 * count + 0.9, 0.95 * len(rows))
+    for row, (title, pictures) in enumerate(rows):
         for column, picture in enumerate(pictures):
             axes = figure.add_subplot(len(rows), count, 1 + column + row * count)
             axes.imshow(picture, interpolation="nearest")
@@ -61,7 +151,7 @@ def draw_fillings(task: Inpainting, model: Module, dataset: Dataset, path: Path,
             for spine in axes.spines.values():
                 spine.set_visible(False)
             if column == 0:
-                axes.set_ylabel(title)
+                axes.set_ylabel(title, rotation=0, ha="right", va="center")
     return save_figure(figure, path)
 
 

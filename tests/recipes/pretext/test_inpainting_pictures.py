@@ -1,9 +1,18 @@
 """Tests of minivit/recipes/pretext/inpainting_pictures.py."""
 
+import dataclasses
+import io
+
 import numpy as np
 import pytest
 
-from minivit.recipes.pretext.inpainting_pictures import bytes_of
+from minivit.recipes.console import Console
+from minivit.recipes.pretext.config import PretextConfig
+from minivit.recipes.pretext.inpainting_pictures import answers, bytes_of, draw_runs, evenly, trained
+from minivit.recipes.pretext.presets import pretext_preset
+from minivit.recipes.pretext.pretraining import Pretraining
+from minivit.recipes.program import load_images
+from minivit.recipes.trainer import Trainer
 
 
 def test_a_finished_run_shows_what_was_filled(make_pretraining, images, tmp_path) -> None:
@@ -30,3 +39,23 @@ def test_colours_come_back_from_normalised_pixels_and_holes_are_white() -> None:
     assert (bytes_of(normalised, mean, std, holes)[:, 1] == 255).all()
     assert (bytes_of(normalised + 99, mean, std) == 255).all()
     assert bytes_of(normalised[:, :1], mean[:1], std[:1]).shape == (2, 4, 4, 3)
+
+
+def test_runs_are_drawn_from_their_checkpoints_with_the_weights_they_ended_with(tmp_path) -> None:
+    pytest.importorskip("matplotlib")
+    config = PretextConfig(task="inpainting", dataset="digits", steps=3, threads=1, batch_size=16, mask="center")
+    trainers = []
+    for seed in (0, 1):
+        kind, splits = load_images(config, Console(io.StringIO()))
+        filled = dataclasses.replace(config, seed=seed).filled(pretext_preset("inpainting", kind))
+        trainer = Trainer(Pretraining(filled, splits, kind), tmp_path / str(seed), Console(io.StringIO()))
+        trainer.run()
+        trainers.append(trainer)
+    again = trained(trainers[0].folder.path)
+    dataset = again.dataset("test")
+    expected = answers(again.task, trainers[0].model, dataset, evenly(dataset, 5))
+    for mine, reference in zip(answers(again.task, again.model, dataset, evenly(dataset, 5)), expected, strict=True):
+        np.testing.assert_array_equal(mine, reference)
+    assert evenly(dataset, 5)[[0, -1]].tolist() == [0, len(dataset) - 1]
+    runs = {f"seed {seed}": trainer.folder.path for seed, trainer in enumerate(trainers)}
+    assert draw_runs(runs, tmp_path / "runs.png", count=4).stat().st_size > 1000
