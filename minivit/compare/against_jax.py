@@ -132,6 +132,17 @@ def functions() -> dict[str, Callable[..., Any]]:
         y = lax.conv(jnp.pad(x, ((0, 0), (0, 0), *((n, n) for n in both(padding)))), weight, both(stride), "VALID")
         return y if bias is None else y + bias[:, None, None]
 
+    def conv_transpose2d(
+        x: Any, weight: Any, bias: Any, stride: Any = 1, padding: Any = 0, output_padding: Any = 0
+    ) -> Any:
+        flipped = weight[:, :, ::-1, ::-1].swapaxes(0, 1)  # (O, C, kh, kw)
+        borders = [
+            (k - 1 - border, k - 1 - border + extra)
+            for k, border, extra in zip(weight.shape[2:], both(padding), both(output_padding), strict=True)
+        ]
+        y = lax.conv_general_dilated(x, flipped, (1, 1), borders, lhs_dilation=both(stride))
+        return y if bias is None else y + bias[:, None, None]
+
     def pool(start: float, combine: Any) -> Callable[..., Any]:
         def call(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Any:
             kernel, border = both(kernel_size), both(padding)
@@ -155,6 +166,7 @@ def functions() -> dict[str, Callable[..., Any]]:
         "clip": lambda x, low=None, high=None: jnp.clip(x, low, high),
         "concatenate": lambda *xs, axis: jnp.concatenate(xs, axis),
         "conv2d": conv2d,
+        "conv_transpose2d": conv_transpose2d,
         "cos": jnp.cos,
         "cross_entropy": cross_entropy,
         "divide": jnp.divide,

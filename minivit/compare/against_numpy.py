@@ -197,6 +197,16 @@ def conv2d(x: Any, weight: Any, bias: Any, stride: Any = 1, padding: Any = 0) ->
     return y if bias is None else y + bias[:, None, None]
 
 
+def conv_transpose2d(x: Any, weight: Any, bias: Any, stride: Any = 1, padding: Any = 0, output_padding: Any = 0) -> Any:
+    (sh, sw), (ph, pw), (eh, ew) = _pair(stride), _pair(padding), _pair(output_padding)
+    (rows, columns), (kh, kw) = x.shape[2:], weight.shape[2:]
+    y = np.zeros((len(x), weight.shape[1], sh * (rows - 1) + kh + eh, sw * (columns - 1) + kw + ew))
+    for r, t in itertools.product(range(rows), range(columns)):
+        y[:, :, sh * r : sh * r + kh, sw * t : sw * t + kw] += np.einsum("bc,coij->boij", x[:, :, r, t], weight)
+    y = y[:, :, ph : y.shape[2] - ph, pw : y.shape[3] - pw]
+    return y if bias is None else y + bias[:, None, None]
+
+
 def max_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Any:
     return _pool(np.max, -np.inf, x, kernel_size, stride, padding)
 

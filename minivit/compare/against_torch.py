@@ -115,6 +115,7 @@ def functions() -> dict[str, Callable[..., Any]]:
         "clip": lambda x, low=None, high=None: x.clip(low, high),
         "concatenate": lambda *xs, axis: torch.cat(xs, axis),
         "conv2d": functional.conv2d,
+        "conv_transpose2d": functional.conv_transpose2d,
         "cos": torch.cos,
         "cross_entropy": cross_entropy,
         "divide": torch.divide,

@@ -274,6 +274,13 @@ def _images(rng: np.random.Generator) -> list[Case]:
         Case("conv2d", (image, normal((4, 3, 3, 3)), normal((4,))), {"stride": 1, "padding": 1}),
         Case("conv2d", (image, normal((4, 3, 3, 2)), normal((4,))), {"stride": (2, 1), "padding": (1, 0)}),
         Case("conv2d", (image, normal((4, 3, 1, 1)), None), {"stride": 2}),
+        Case("conv_transpose2d", (image, normal((3, 4, 4, 4)), normal((4,))), {"stride": 2, "padding": 1}),
+        Case(
+            "conv_transpose2d",
+            (image, normal((3, 4, 3, 2)), None),
+            {"stride": (3, 2), "padding": (0, 1), "output_padding": (2, 1)},
+        ),
+        Case("conv_transpose2d", (image, normal((3, 2, 3, 3)), normal((2,))), {"stride": 1, "padding": 1}),
         Case("max_pool2d", (distinct,), {"kernel_size": 2}, linear=True),
         Case("max_pool2d", (distinct,), {"kernel_size": 3, "stride": 2, "padding": 1}, linear=True),
         Case("avg_pool2d", (image,), {"kernel_size": (2, 3)}, linear=True),

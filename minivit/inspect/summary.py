@@ -176,6 +176,8 @@ def multiply_adds(op: str, inputs: list[Shape | None], output: Shape) -> int:
         return rows * (math.prod(shapes[1]) + math.prod(shapes[3]))
     if op == "conv2d":
         return math.prod(output) * math.prod(shapes[1][1:])
+    if op == "conv_transpose2d":
+        return math.prod(shapes[0]) * math.prod(shapes[1][1:])
     if op == "attention":
         rows = math.prod(shapes[0][:-1]) * shapes[1][-2]  # (..., N) queries times M keys
         return rows * (shapes[0][-1] + shapes[2][-1])

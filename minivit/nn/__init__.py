@@ -7,7 +7,7 @@ from minivit.nn.block import TransformerBlock
 from minivit.nn.buffer import Buffer
 from minivit.nn.checkpointing import checkpoint
 from minivit.nn.flat import FlatParameters, GradientBuffer
-from minivit.nn.layers import Conv2d, Dropout, DropPath, LayerNorm, Linear
+from minivit.nn.layers import Conv2d, ConvTranspose2d, Dropout, DropPath, LayerNorm, Linear
 from minivit.nn.mlp import Mlp
 from minivit.nn.module import Module
 from minivit.nn.parameter import Parameter
@@ -19,6 +19,7 @@ __all__ = [
     "BatchNorm2d",
     "Buffer",
     "Conv2d",
+    "ConvTranspose2d",
     "ConvolutionalStem",
     "DropPath",
     "Dropout",

@@ -102,6 +102,47 @@ class Conv2d(Module):
         return f"{c}, {o}, kernel_size={kernel}, stride={self.stride}, padding={self.padding}"
 
 
+class ConvTranspose2d(Module):
+    """Transposed two-dimensional convolution: the adjoint of one from `out_channels` to `in_channels`.
+
+    Parameters
+    ----------
+    in_channels, out_channels, kernel_size : int
+    stride, padding, output_padding : int
+        As for `minivit.ops.conv_transpose2d`.
+    bias : bool
+    generator : numpy Generator, optional
+        Draws the initial weight (in_channels, out_channels, kernel_size, kernel_size), uniform in
+        +-(out_channels kernel_size^2)^-1/2 as PyTorch's; by default the one that `manual_seed` seeds.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int = 0,
+        output_padding: int = 0,
+        bias: bool = True,
+        generator: np.random.Generator | None = None,
+    ) -> None:
+        shape = (in_channels, out_channels, kernel_size, kernel_size)
+        self.weight = Parameter(init.layer_weight(shape, generator))
+        self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
+        self.stride, self.padding, self.output_padding = stride, padding, output_padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, O, H', W'), H' = (H - 1) stride - 2 padding + kernel_size + output_padding."""
+        return ops.conv_transpose2d(x, self.weight, self.bias, self.stride, self.padding, self.output_padding)
+
+    def describe(self) -> str:
+        """The layer's settings."""
+        c, o, kernel, _ = self.weight.shape
+        more = f", output_padding={self.output_padding}" if self.output_padding else ""
+        return f"{c}, {o}, kernel_size={kernel}, stride={self.stride}, padding={self.padding}{more}"
+
+
 class Dropout(Module):
     """Zero single elements with probability `rate` while training.
 

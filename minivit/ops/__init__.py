@@ -7,6 +7,7 @@ from minivit.ops.arithmetic import add, divide, multiply, negative, power, subtr
 from minivit.ops.attention import attention, qkv_attention
 from minivit.ops.batch_norm import batch_norm
 from minivit.ops.conv2d import conv2d
+from minivit.ops.conv_transpose2d import conv_transpose2d
 from minivit.ops.cross_entropy import cross_entropy
 from minivit.ops.dropout import drop_path, dropout
 from minivit.ops.elementwise import (
@@ -69,6 +70,7 @@ __all__ = [
     "clip",
     "concatenate",
     "conv2d",
+    "conv_transpose2d",
     "cos",
     "cross_entropy",
     "divide",

@@ -20,7 +20,7 @@ class Conv2d(Op):
 
     @staticmethod
     def forward(F: Any, x: Any, weight: Any, bias: Any, *, stride: Pair, padding: Pair) -> Any:
-        columns, (rows, cols) = _columns(F, x, weight, stride, padding)  # (B, C kh kw, L), L = H' W'
+        columns, (rows, cols) = image_columns(F, x, weight, stride, padding)  # (B, C kh kw, L), L = H' W'
         y = F.reshape(weight, (weight.shape[0], columns.shape[1])) @ columns  # (B, O, L)
         if bias is not None:
             y = y + F.reshape(bias, (bias.shape[0], 1))
@@ -48,14 +48,14 @@ class Conv2d(Op):
             padded = (b, x.shape[1], x.shape[2] + 2 * padding[0], x.shape[3] + 2 * padding[1])
             dx = crop_image(F, F.fold(windows, padded, stride), padding)
         if wanted[1]:
-            columns, _ = _columns(F, x, weight, stride, padding)
+            columns, _ = image_columns(F, x, weight, stride, padding)
             dweight = F.reshape(F.sum(dy @ F.swapaxes(columns, -1, -2), 0), weight.shape)
         if wanted[2]:
             dbias = F.reshape(F.sum(dy, (0, 2)), (o,))
         return dx, dweight, dbias
 
 
-def _columns(F: Any, x: Any, weight: Any, stride: Pair, padding: Pair) -> tuple[Any, Pair]:
+def image_columns(F: Any, x: Any, weight: Any, stride: Pair, padding: Pair) -> tuple[Any, Pair]:
     """Every window of x as a column, (B, C kh kw, H' W'), and (H', W')."""
     windows = F.unfold(pad_image(F, x, padding), weight.shape[2:], stride)  # (B, C, kh, kw, H', W')
     b, c, kh, kw, rows, cols = windows.shape

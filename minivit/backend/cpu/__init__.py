@@ -18,6 +18,9 @@ KERNELS: dict[str, Kernel] = {
         batch_norm.evaluation_keeps,
     ),
     "conv2d": Kernel(conv2d.forward, conv2d.backward, conv2d.accepts, conv2d.keeps),
+    "conv_transpose2d": Kernel(
+        conv2d.transpose_forward, conv2d.transpose_backward, conv2d.transpose_accepts, conv2d.keeps
+    ),
     "gelu": Kernel(gelu.forward, gelu.backward, gelu.accepts),
     "layer_norm": Kernel(layer_norm.forward, layer_norm.backward, layer_norm.accepts, layer_norm.keeps),
     "linear": Kernel(linear.forward, linear.backward, linear.accepts, linear.keeps),

@@ -15,7 +15,7 @@ from minivit.backend.cpu.blocks import CHUNK_BYTES, Array, as_rows, column_sums,
 from minivit.backend.cpu.rendezvous import BatchPart
 from minivit.backend.pool import empty
 
-INNER_LOOP = 1024
+INNER_LOOP = 2048
 """Numbers for which a ufunc's inner loop should run at a stretch: rows of few channels are laid side by side."""
 
 keeps = ("x", "weight")

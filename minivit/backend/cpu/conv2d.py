@@ -5,6 +5,8 @@ Channels lie last in memory here: an array of shape (B, C, H, W) that a kernel r
 memory, max pooling compares contiguous runs, and flattening the result to tokens (B, H W, C) costs nothing. Inputs may
 come in either layout.
 
+The transposed convolution is the same computation with forward and backward exchanged.
+
 With stride 1, the gradient of the input is itself a convolution, of dy with the flipped kernel; and the windows of dy
 made for it serve the gradient of the weight too.
 """
@@ -16,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from minivit.backend.cpu.blocks import Array, channels_first, channels_last, column_sums, floats, padded
+from minivit.backend.cpu.blocks import Array, channels_first, channels_last, column_sums, floats, padded, pieces
 from minivit.backend.pool import empty
 
 Pair = tuple[int, int]
@@ -39,12 +41,10 @@ def forward(x: Array, weight: Array, bias: Array | None, *, stride: Pair, paddin
     kernel = np.ascontiguousarray(weight.transpose(2, 3, 1, 0)).reshape(kh * kw * C, outputs)
     y = empty((*windows.shape[:3], outputs), x.dtype)  # (B, H', W', O)
     for tile in tiles(windows, at_least=outputs):
-        rows = np.matmul(columns(windows[tile]), kernel)
-        part = y[tile]
-        if bias is None:
-            part[...] = rows.reshape(part.shape)
-        else:
-            np.add(rows.reshape(part.shape), bias, out=part)
+        part = as_pixels(y[tile])
+        np.matmul(columns(windows[tile]), kernel, out=part)
+        if bias is not None:
+            part += bias
     return channels_first(y), None
 
 
@@ -66,15 +66,66 @@ def backward(
     if not wanted[0]:
         return None, weight_gradient(dy, x, (kh, kw), stride, padding) if wanted[1] else None, dbias
     if stride == (1, 1) and padding[0] < kh and padding[1] < kw:
-        dx, dweight = gradients_from_windows_of_dy(dy, x, weight, padding, want_weight=wanted[1])
+        dx, dweight = gradients_from_windows_of_dy(dy, x.shape, weight, padding, x if wanted[1] else None)
     else:
         dx = input_gradient(dy, x.shape, weight, stride, padding)
         dweight = weight_gradient(dy, x, (kh, kw), stride, padding) if wanted[1] else None
     return channels_first(dx), dweight, dbias
 
 
+def transpose_accepts(
+    x: Array, weight: Array, bias: Array | None, *, stride: Pair, padding: Pair, output_padding: Pair
+) -> bool:
+    """float32 or float64."""
+    return floats(x, weight, bias)
+
+
+def transpose_forward(
+    x: Array, weight: Array, bias: Array | None, *, stride: Pair, padding: Pair, output_padding: Pair
+) -> tuple[Array, None]:
+    """y = what a convolution's backward makes of dy = x.   x (B, C, H, W), weight (C, O, kh, kw), bias (O,) or None."""
+    dy = np.ascontiguousarray(channels_last(x))  # (B, H, W, C)
+    outputs, kh, kw = weight.shape[1:]
+    (height, width), (sh, sw), (top, left), (below, right) = dy.shape[1:3], stride, padding, output_padding
+    rows = sh * (height - 1) + kh - 2 * top + below
+    cols = sw * (width - 1) + kw - 2 * left + right
+    if stride == (1, 1) and top < kh and left < kw:
+        y, _ = gradients_from_windows_of_dy(dy, (x.shape[0], rows, cols, outputs), weight, padding)
+    else:
+        y = input_gradient(dy, (x.shape[0], rows, cols, outputs), weight, stride, padding)  # (B, H', W', O)
+    if bias is not None:
+        for piece in pieces(rows, max(1, x.shape[0] * cols * outputs * y.itemsize)):
+            y[:, piece] += bias
+    return channels_first(y), None
+
+
+def transpose_backward(
+    dy: Array,
+    saved: None,
+    x: Array,
+    weight: Array,
+    bias: Any,
+    *,
+    wanted: tuple[bool, ...],
+    stride: Pair,
+    padding: Pair,
+    output_padding: Pair,
+) -> tuple[Array | None, Array | None, Array | None]:
+    """dx = the convolution of dy; dweight = a convolution's with x and dy in exchanged places."""
+    dy_last = np.ascontiguousarray(channels_last(dy))  # (B, H', W', O)
+    dx = dweight = dbias = None
+    if wanted[0]:
+        dx, _ = forward(channels_first(dy_last), weight, None, stride=stride, padding=padding)
+    if wanted[1]:
+        x_last = np.ascontiguousarray(channels_last(x))
+        dweight = weight_gradient(x_last, dy_last, weight.shape[2:], stride, padding)
+    if wanted[2]:
+        dbias = column_sums(dy_last.reshape(-1, dy_last.shape[-1]))
+    return dx, dweight, dbias
+
+
 def gradients_from_windows_of_dy(
-    dy: Array, x: Array, weight: Array, padding: Pair, *, want_weight: bool
+    dy: Array, shape: tuple[int, ...], weight: Array, padding: Pair, x: Array | None = None
 ) -> tuple[Array, Array | None]:
     """Stride 1: dx = the convolution of dy with the flipped kernel, dweight = x^T (windows of dy), flipped.
 
@@ -85,13 +136,13 @@ def gradients_from_windows_of_dy(
     outputs, C, kh, kw = weight.shape
     windows = windows_of(padded(dy, (kh - 1 - padding[0], kw - 1 - padding[1])), (kh, kw), (1, 1))
     flipped = np.ascontiguousarray(weight[:, :, ::-1, ::-1].transpose(2, 3, 0, 1)).reshape(kh * kw * outputs, C)
-    dx = empty(x.shape, x.dtype)  # (B, H, W, C)
-    dflipped = np.zeros((C, kh * kw * outputs), x.dtype) if want_weight else None
-    product = empty((C, kh * kw * outputs), x.dtype)
+    dx = empty(shape, dy.dtype)  # (B, H, W, C)
+    dflipped = None if x is None else np.zeros((C, kh * kw * outputs), dy.dtype)
+    product = empty((C, kh * kw * outputs), dy.dtype)
     for tile in tiles(windows, at_least=C):
         cols = columns(windows[tile])
-        dx[tile] = np.matmul(cols, flipped).reshape(dx[tile].shape)
-        if dflipped is not None:
+        np.matmul(cols, flipped, out=as_pixels(dx[tile]))
+        if x is not None:
             dflipped += np.matmul(as_pixels(x[tile]).T, cols, out=product)
     if dflipped is None:
         return dx, None
@@ -147,7 +198,7 @@ def columns(windows: Array) -> Array:
 
 
 def as_pixels(x: Array) -> Array:
-    """(b, r, w, C) -> (b r w, C), C-contiguous."""
+    """(b, r, w, C) -> (b r w, C), C-contiguous: a view of a tile of a contiguous array."""
     b, r, w, C = x.shape
     return np.ascontiguousarray(x).reshape(b * r * w, C)
 

@@ -85,3 +85,65 @@ def test_channels_lie_last_in_memory(rng):
     wanted = (True, False, False)
     dx = KERNELS["conv2d"].backward(y, saved, x, weight, None, wanted=wanted, **attributes)[0]
     assert dx.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+def transposed_convolution(stride, padding, output_padding):
+    (sh, sw), (top, left), (below, right) = stride, padding, output_padding
+
+    def reference(x, weight, bias):
+        B, _, H, W = x.shape
+        _, outputs, kh, kw = weight.shape
+        height, width = sh * (H - 1) + kh + below, sw * (W - 1) + kw + right
+
+        def taps(array):
+            for i in range(kh):
+                for j in range(kw):
+                    yield i, j, array[:, :, i : i + sh * (H - 1) + 1 : sh, j : j + sw * (W - 1) + 1 : sw]
+
+        canvas = np.zeros((B, outputs, height, width))
+        for i, j, tap in taps(canvas):
+            tap += np.einsum("bchw,co->bohw", x, weight[:, :, i, j])
+        y = canvas[:, :, top : height - top, left : width - left]
+
+        def gradients(dy):
+            dcanvas, dx, dweight = np.zeros_like(canvas), np.zeros_like(x), np.zeros_like(weight)
+            dcanvas[:, :, top : height - top, left : width - left] = dy
+            for i, j, tap in taps(dcanvas):
+                dx += np.einsum("bohw,co->bchw", tap, weight[:, :, i, j])
+                dweight[:, :, i, j] = np.einsum("bohw,bchw->co", tap, x)
+            return dx, dweight, dy.sum((0, 2, 3))
+
+        return y + (0 if bias is None else bias[:, None, None]), gradients
+
+    return reference
+
+
+@pytest.mark.parametrize("with_bias", [True, False])
+@pytest.mark.parametrize(
+    ("shape", "weight_shape", "stride", "padding", "output_padding"),
+    [
+        ((2, 3, 5, 4), (3, 4, 4, 4), (2, 2), (1, 1), (0, 0)),  # the decoder's
+        ((2, 3, 5, 4), (3, 4, 3, 3), (2, 2), (1, 1), (1, 1)),
+        ((2, 3, 5, 4), (3, 4, 3, 3), (1, 1), (1, 1), (0, 0)),
+        ((2, 3, 5, 4), (3, 4, 3, 2), (1, 1), (0, 1), (0, 0)),
+        ((2, 3, 6, 6), (3, 4, 1, 1), (1, 1), (1, 2), (0, 0)),  # more padding than the kernel reaches
+        ((2, 3, 5, 4), (3, 4, 2, 3), (3, 4), (0, 1), (2, 0)),  # gaps between the windows
+        ((2, 3, 1, 1), (3, 4, 4, 4), (1, 1), (0, 0), (0, 0)),  # one pixel becomes an image
+        ((0, 3, 5, 4), (3, 4, 4, 4), (2, 2), (1, 1), (0, 0)),
+    ],
+)
+def test_formula_of_the_transpose(rng, agree, shape, weight_shape, stride, padding, output_padding, with_bias):
+    inputs = [rng.standard_normal(shape), rng.standard_normal(weight_shape), rng.standard_normal(weight_shape[1])]
+    if not with_bias:
+        inputs[2] = None
+    attributes = {"stride": stride, "padding": padding, "output_padding": output_padding}
+    agree("conv_transpose2d", inputs, transposed_convolution(stride, padding, output_padding), **attributes)
+
+
+@pytest.mark.parametrize("column_bytes", [1, 2000, 20_000])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 2)])
+def test_any_tiling_gives_the_same_transpose(rng, agree, monkeypatch, column_bytes, stride):
+    monkeypatch.setattr(conv2d, "COLUMN_BYTES", column_bytes)
+    inputs = [rng.standard_normal((5, 3, 6, 5)), rng.standard_normal((3, 4, 3, 3)), rng.standard_normal(4)]
+    attributes = {"stride": stride, "padding": (1, 1), "output_padding": (0, 0)}
+    agree("conv_transpose2d", inputs, transposed_convolution(stride, (1, 1), (0, 0)), **attributes)
