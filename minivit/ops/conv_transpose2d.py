@@ -1,4 +1,4 @@
-"""Transposed convolution: the adjoint of a convolution, which spreads every pixel over a window (Zeiler et al. 2010)."""
+"""Transposed convolution: the adjoint of a convolution. Every pixel is spread over a window (Zeiler et al. 2010)."""
 
 from __future__ import annotations
 
@@ -49,8 +49,7 @@ class ConvTranspose2d(Op):
     ) -> tuple[Any, Any, Any]:
         b, c, rows, cols = x.shape
         dx = dweight = dbias = None
-        if wanted[0] or wanted[1]:
-            columns, _ = image_columns(F, dy, weight, stride, padding)  # (B, O kh kw, H W)
+        columns, _ = image_columns(F, dy, weight, stride, padding)  # (B, O kh kw, H W)
         if wanted[0]:  # windows = W^T x: each pixel's gradient is gathered from its window, a convolution of dy
             flat = F.reshape(weight, (c, columns.shape[1]))
             dx = F.reshape(flat @ columns, (b, c, rows, cols))

@@ -86,6 +86,7 @@ def numbers(*shape: int):
         lambda: ops.attention(numbers(2, 3, 4, 5), numbers(2, 3, 6, 5), numbers(2, 3, 6, 5)),
         lambda: ops.attention(numbers(4, 5), numbers(6, 5), numbers(6, 3)),
         lambda: ops.qkv_attention(numbers(2, 7, 24), heads=4),
+        lambda: ops.conv_transpose2d(numbers(2, 3, 4, 5), numbers(3, 5, 3, 2), numbers(5), stride=2, padding=1),
         lambda: ops.conv2d(numbers(2, 3, 8, 9), numbers(5, 3, 3, 2), numbers(5), stride=2, padding=1),
         lambda: ops.matmul(numbers(3, 1, 4, 5), numbers(2, 5, 6)),
         lambda: ops.layer_norm(numbers(2, 3), numbers(3), numbers(3)),

@@ -25,7 +25,11 @@ def test_linear_is_a_product_with_the_transposed_weight(rng):
 @pytest.mark.parametrize("given", [True, False])
 def test_the_initial_weight_of_linear_and_conv2d_is_uniform(rng, given):
     generator = rng if given else None
-    for layer, fan_in in ((nn.Linear(40, 50, generator=generator), 40), (nn.Conv2d(4, 30, 3, generator=generator), 36)):
+    for layer, fan_in in (
+        (nn.Linear(40, 50, generator=generator), 40),
+        (nn.Conv2d(4, 30, 3, generator=generator), 36),
+        (nn.ConvTranspose2d(30, 4, 3, generator=generator), 36),  # as PyTorch counts it: of the second axis
+    ):
         assert 0.95 < np.abs(layer.weight.data).max() * fan_in**0.5 <= 1
         assert not layer.bias.data.any()
 
@@ -51,6 +55,18 @@ def test_a_deferred_layer_starts_at_zero_also_after_an_error():
     with pytest.raises(RuntimeError):
         fail_inside()
     assert nn.Linear(3, 4).weight.data.any()
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("options", [{"stride": 2, "padding": 1}, {"stride": 3, "output_padding": 2, "bias": False}])
+def test_a_transposed_convolution_has_pytorchs_shapes_and_values(rng, options):
+    import torch
+
+    layer, theirs = nn.ConvTranspose2d(3, 5, 4, **options), torch.nn.ConvTranspose2d(3, 5, 4, **options)
+    theirs.load_state_dict({name: torch.from_numpy(value) for name, value in layer.state_dict().items()})
+    x = rng.standard_normal((2, 3, 4, 5)).astype(np.float32)
+    expected = theirs(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(layer(mv.Tensor(x)).numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_layer_norm_normalises_scales_and_shifts(rng):
@@ -127,5 +143,8 @@ def test_layers_describe_their_settings():
     assert repr(nn.Linear(3, 5, bias=False)) == "Linear(3, 5, bias=False)"
     assert repr(nn.LayerNorm(4)) == "LayerNorm(4, eps=1e-06)"
     assert repr(nn.Conv2d(3, 8, 3, stride=2, padding=1)) == "Conv2d(3, 8, kernel_size=3, stride=2, padding=1)"
+    assert repr(nn.ConvTranspose2d(8, 3, 4, stride=2, padding=1)) == (
+        "ConvTranspose2d(8, 3, kernel_size=4, stride=2, padding=1)"
+    )
     assert repr(nn.Dropout(0.1)) == "Dropout(0.1)"
     assert repr(nn.DropPath(0.1)) == "DropPath(0.1)"
