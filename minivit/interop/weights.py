@@ -184,9 +184,12 @@ def _build(name: str, config: dict[str, Any], path: Path) -> Module:
         known = [key for key in models.__all__ if isinstance(getattr(models, key), type)]
         raise WeightsError(f"{path} is a {name}, which minivit.models lacks; it has {', '.join(known)}")
     try:
-        return family(**{**config, "initialization": "none"})
+        model = family(**{**config, "initialization": "none"})
     except (TypeError, ValueError, ArithmeticError, MemoryError) as error:
         raise WeightsError(f"{path}: {name} cannot be made from the settings in the file: {error}") from error
+    if "initialization" in config:  # nothing was drawn now, but the model is still one that begins so
+        model.config["initialization"] = config["initialization"]  # type: ignore[attr-defined]
+    return model
 
 
 def _check_settings(model: Module, contents: Contents, path: Path) -> None:

@@ -47,9 +47,13 @@ class TrainConfig:
     micro_batch: int | None = None
     """Images that go forward and backward at once; their gradients are added up to a step's."""
     optimizer: Literal["adamw", "muon", "sgd"] | None = None
-    """AdamW; Muon for the blocks' matrices with AdamW for the rest; or SGD with Nesterov momentum 0.9."""
+    """AdamW; Muon for the blocks' matrices with AdamW for the rest; or SGD with momentum 0.9."""
+    nesterov: bool | None = None
+    """Whether SGD's momentum is Nesterov's."""
     learning_rate: float | None = None
     """Peak learning rate."""
+    layer_decay: float | None = None
+    """Factor by which the learning rate falls from each block to the one before it; 1 leaves all alike."""
     matrix_learning_rate: float | None = None
     """Peak learning rate of the matrices that Muon updates."""
     weight_decay: float | None = None
@@ -120,6 +124,7 @@ class TrainConfig:
             require(self, name, lambda value: value >= 0, "at least 0")
         for name in ("label_smoothing", "warmup", "drop_path", "ema", "validation", "crop_area"):
             require(self, name, lambda value: 0.0 <= value < 1.0, "in [0, 1)")
+        require(self, "layer_decay", lambda value: 0.0 < value <= 1.0, "in (0, 1]")
         Preprocessing(self.preprocessing, self.crop_fraction)  # raises where they do not go together
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}; got {self.schedule!r}")

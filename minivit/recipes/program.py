@@ -92,7 +92,9 @@ def run_to_result(trainer: Trainer, command: Callable[[int], str], *, resume: bo
     return written
 
 
-def repeatable_command(script: str, config: TrainConfig, preset: dict[str, Any], steps: int, threads: int) -> str:
+def repeatable_command(
+    script: str, config: TrainConfig, preset: dict[str, Any], steps: int | None, threads: int
+) -> str:
     """The command line that repeats a run to the last digit: what its settings add to the preset, and its length.
 
     Parameters
@@ -102,8 +104,9 @@ def repeatable_command(script: str, config: TrainConfig, preset: dict[str, Any],
     config : TrainConfig
         With the preset filled in.
     preset : dict
-    steps, threads : int
-        Of the run, whatever its budget was.
+    steps : int or None
+        Of the run, whatever its budget was; None if it makes none.
+    threads : int
     """
     usual = type(config)(device=config.device, steps=steps).filled(preset)
     arguments = ["--dataset", config.dataset]
@@ -118,12 +121,14 @@ def repeatable_command(script: str, config: TrainConfig, preset: dict[str, Any],
             arguments += [f"--{flag}", str(value)]
     if config.device != "cpu":
         arguments += ["--device", config.device]
-    return shlex.join(["python", script, *arguments, "--steps", str(steps), "--threads", str(threads)])
+    length = [] if steps is None else ["--steps", str(steps)]
+    return shlex.join(["python", script, *arguments, *length, "--threads", str(threads)])
 
 
 # Settings that a command says in its own way, or that do not change what is computed.
 _GIVEN_OTHERWISE = {
     "dataset", "epochs", "minutes", "steps", "threads", "device", "data_dir", "download", "checkpoint_minutes",
+    "features",
 }  # fmt: skip
 
 

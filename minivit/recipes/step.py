@@ -12,7 +12,17 @@ import numpy as np
 from minivit.backend import Array, array_module, to_host
 from minivit.backend.cpu.threads import Workers
 from minivit.nn import Module
-from minivit.optim import SCHEDULES, SGD, AdamW, ExponentialMovingAverage, Muon, Optimizer, clip_grad_norm, grad_norm
+from minivit.optim import (
+    SCHEDULES,
+    SGD,
+    AdamW,
+    ExponentialMovingAverage,
+    Muon,
+    Optimizer,
+    clip_grad_norm,
+    grad_norm,
+    layer_wise_decay,
+)
 from minivit.recipes.checkpoint import Stateful
 from minivit.recipes.config import TrainConfig
 from minivit.recipes.parallel import ParallelGradients
@@ -109,10 +119,12 @@ def make_optimizer(model: Module, config: TrainConfig) -> Optimizer:
         "learning_rate": config.learning_rate or 0.0,
         "weight_decay": config.weight_decay or 0.0,
     }
+    if config.layer_decay not in (None, 1.0):
+        options["learning_rate_scale"] = layer_wise_decay(model, config.layer_decay)
     if config.optimizer == "muon":
         return Muon(model, matrix_learning_rate=config.matrix_learning_rate or 0.0, **options)
     if config.optimizer == "sgd":
-        return SGD(model, nesterov=True, **options)
+        return SGD(model, nesterov=config.nesterov is not False, **options)
     return AdamW(model, **options)
 
 
