@@ -101,7 +101,7 @@ class Program:
     def _load(self, config: TransferConfig, pretrained: Pretrained) -> tuple[str, Splits]:
         """The data set; the photos of a folder are read at the model's size."""
         asked = config.image_size
-        config.image_size = asked or int(pretrained.config.get("image_size", 224))
+        config.image_size = asked or pretrained.image_size
         try:
             return load_images(config, self.console)
         finally:

@@ -5,7 +5,7 @@ import pytest
 
 from minivit import nn, ops
 from minivit.autograd import Tensor, no_grad
-from minivit.models import VisionTransformer, resize_positions, transfer
+from minivit.models import ResNet, VisionTransformer, WideResNet, resize_positions, transfer
 
 SMALL = {"image_size": 16, "patch_size": 4, "dim": 12, "depth": 2, "heads": 3, "mlp_dim": 20, "num_classes": 5}
 
@@ -88,6 +88,32 @@ def test_the_report_counts() -> None:
     assert f"kept {len(report.kept)} arrays, {total:,} numbers" in str(report)
     assert "dropped head.weight (5, 12)" in str(report)
     assert "new head.bias (7,), zeros" in str(report)
+
+
+@pytest.mark.parametrize(
+    "old",
+    [
+        ResNet((1, 1), "basic", 4, 5, stem="cifar", zero_init_last=False),
+        ResNet((1, 1), "bottleneck", 4, 0),
+        WideResNet(10, 1, 5),
+    ],
+    ids=["basic", "bottleneck without a head", "wide"],
+)
+def test_residual_networks_keep_their_statistics_and_take_any_size(old: nn.Module) -> None:
+    numbers = np.random.default_rng(0)
+    for _, buffer in old.named_buffers():
+        buffer.assign(np.abs(numbers.standard_normal(buffer.shape)).astype(buffer.dtype) + 1)
+    new, report = transfer(old, num_classes=7, image_size=40)
+    before, after = old.state_dict(), new.state_dict()
+    assert report.new == {"fc.weight": (7, old.num_features), "fc.bias": (7,)}
+    assert set(report.kept) == {name for name in before if not name.startswith("fc.")}
+    for name in report.kept:
+        np.testing.assert_array_equal(after[name], before[name])
+    encoder = transfer(old, num_classes=0)[0].eval()
+    with no_grad():
+        expected = old.eval().pool(old.forward_features(images(40))).numpy()
+        np.testing.assert_array_equal(encoder(images(40)).numpy(), expected)
+        assert new.eval()(images(40)).shape == (2, 7)
 
 
 class Convolution(nn.Module):

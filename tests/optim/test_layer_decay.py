@@ -4,36 +4,12 @@ import numpy as np
 import pytest
 
 from minivit import nn, optim
-from minivit.models import VisionTransformer
+from minivit.models import ResNet, VisionTransformer, WideResNet
 from minivit.optim import layer_numbers, layer_wise_decay
 
 
 def vit(**settings) -> VisionTransformer:
     return VisionTransformer(8, 4, 8, depth=3, heads=2, mlp_dim=8, num_classes=2, **settings)
-
-
-class Residual(nn.Module):
-    """The names of a residual network: two stages of two and one blocks."""
-
-    def __init__(self) -> None:
-        self.conv1, self.bn1 = nn.Linear(2, 2), nn.LayerNorm(2)
-        self.layer1 = [nn.Linear(2, 2), nn.Linear(2, 2)]
-        self.layer2 = [nn.Linear(2, 2)]
-        self.fc = nn.Linear(2, 2)
-
-
-class Group(nn.Module):
-    def __init__(self, count: int) -> None:
-        self.layer = [nn.Linear(2, 2) for _ in range(count)]
-
-
-class Wide(nn.Module):
-    """The names of a wide residual network, whose last norm comes after the blocks."""
-
-    def __init__(self) -> None:
-        self.conv1 = nn.Linear(2, 2)
-        self.block1, self.block2 = Group(1), Group(2)
-        self.bn1, self.fc = nn.LayerNorm(2), nn.Linear(2, 2)
 
 
 def test_the_layers_of_a_transformer_as_beit_counts_them() -> None:
@@ -49,12 +25,18 @@ def test_the_layers_of_a_transformer_as_beit_counts_them() -> None:
 
 
 def test_the_layers_of_residual_networks() -> None:
-    assert {name.removesuffix(".weight"): n for name, n in layer_numbers(Residual()).items() if "weight" in name} == {
-        "conv1": 0, "bn1": 0, "layer1.0": 1, "layer1.1": 2, "layer2.0": 3, "fc": 4,
+    numbers = layer_numbers(ResNet((2, 1), "bottleneck", 4, 2))
+    expected = {
+        "conv1.weight": 0, "bn1.bias": 0, "layer1.0.conv1.weight": 1, "layer1.0.downsample.0.weight": 1,
+        "layer1.1.bn3.weight": 2, "layer2.0.conv2.weight": 3, "fc.weight": 4, "fc.bias": 4,
     }  # fmt: skip
-    assert {name.removesuffix(".weight"): n for name, n in layer_numbers(Wide()).items() if "weight" in name} == {
-        "conv1": 0, "block1.layer.0": 1, "block2.layer.0": 2, "block2.layer.1": 3, "bn1": 4, "fc": 4,
+    assert {name: numbers[name] for name in expected} == expected
+    numbers = layer_numbers(WideResNet(10, 1, 2))
+    expected = {
+        "conv1.weight": 0, "block1.layer.0.bn1.weight": 1, "block2.layer.0.conv1.weight": 2,
+        "block3.layer.0.convShortcut.weight": 3, "bn1.weight": 4, "fc.bias": 4,
     }  # fmt: skip
+    assert {name: numbers[name] for name in expected} == expected
 
 
 def test_the_factors_are_powers_of_the_decay() -> None:

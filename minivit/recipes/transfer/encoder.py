@@ -27,6 +27,8 @@ class Pretrained:
     ----------
     model : Module
     mean, std : tuple of C floats
+    image_size : int
+        Side of the images that it was trained on.
     path : Path
         Of the file.
     """
@@ -34,6 +36,7 @@ class Pretrained:
     model: Module
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    image_size: int
     path: Path
 
     @property
@@ -67,14 +70,16 @@ def load_pretrained(path: Path, statistics: str | None = None, data_dir: str | N
     """
     found = find_weights(path, data_dir)
     model, metadata = interop.load_model(found)
+    channels, side, _ = model.input_size  # type: ignore[attr-defined]
+    if "image_size" not in model.config:  # type: ignore[attr-defined]
+        side = metadata.get("image_size", side)
     if "mean" in metadata and "std" in metadata:
-        return Pretrained(model, tuple(metadata["mean"]), tuple(metadata["std"]), found)
-    channels = model.config["channels"]  # type: ignore[attr-defined]
+        return Pretrained(model, tuple(metadata["mean"]), tuple(metadata["std"]), side, found)
     if channels != 3:
         raise WeightsError(f"{found} does not say how its images of {channels} channel(s) were normalised")
     vit = found.name.lower().startswith(("vit", "google"))
     mean, std = STATISTICS[statistics or ("half" if vit else "imagenet")]
-    return Pretrained(model, mean, std, found)
+    return Pretrained(model, mean, std, side, found)
 
 
 def find_weights(path: Path, data_dir: str | None = None) -> Path:

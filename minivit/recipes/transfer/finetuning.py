@@ -70,6 +70,10 @@ class Finetuning(Supervised):
         dataset = self.dataset(split)
         return judge(logits_of_inputs(self.model, dataset.images, self.workers, 32, self.task.inputs), dataset.labels)
 
+    def metadata(self) -> dict[str, Any]:
+        """Classes, normalisation, size of the images as the model sees them, and data set."""
+        return {**super().metadata(), "image_size": self.task.image_size}
+
     def results(self) -> dict[str, Any]:
         """Data, sizes and what was transferred."""
         trained = self.model.count_parameters(trainable_only=True)

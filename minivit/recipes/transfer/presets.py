@@ -7,7 +7,7 @@ from typing import Any
 from minivit.recipes.presets import COMMON, preset_settings
 
 # Settings of the data set's own preset that say what its images bear, not how to train.
-OF_THE_IMAGES = ("crop", "flip")
+OF_THE_IMAGES = ("crop", "crop_area", "flip")
 
 SHARED: dict[str, Any] = {**COMMON, "model": None, "whitening": False, "label_smoothing": 0.0, "minutes": 10.0}
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from minivit import augment, interop
 from minivit.autograd import Hook, Tensor, hooked, no_grad
+from minivit.models import ResNet
 from minivit.recipes.console import Console
 from minivit.recipes.run_folder import ResumeError
 from minivit.recipes.trainer import Trainer
@@ -106,6 +108,25 @@ def test_a_frozen_encoder_keeps_its_weights_and_drops_nothing(make_finetuning, t
         assert (array != before[name]).any() == name.startswith("head."), name
 
 
+def test_batch_norms_of_a_frozen_residual_network_keep_their_statistics(make_finetuning, tmp_path: Path) -> None:
+    network = ResNet((1, 1), "basic", 4, 3, channels=1, stem="cifar", zero_init_last=False)
+    network.bn1.running_mean.assign(np.full(4, 0.1, np.float32))
+    interop.save(network, tmp_path / "resnet.safetensors", {"mean": [0.25], "std": [0.5], "image_size": 8})
+    pretrained = load_pretrained(tmp_path / "resnet.safetensors")
+    assert pretrained.image_size == 8
+    for mode in ("head", "full"):
+        finetuning = make_finetuning(pretrained, mode=mode, steps=2)
+        before = finetuning.model.state_dict()
+        assert not before["fc.weight"].any()
+        Trainer(finetuning, tmp_path / mode, Console(io.StringIO())).run()
+        after = finetuning.model.state_dict()
+        moved = {name for name in after if (after[name] != before[name]).any()}
+        assert (moved == {"fc.weight", "fc.bias"}) == (mode == "head")
+        assert ("bn1.running_mean" in moved) == (mode == "full")
+        assert finetuning.evaluate("test").examples == 60
+        assert (tmp_path / mode / "checkpoint.safetensors").exists()
+
+
 def test_layers_learn_at_rates_of_their_own(make_finetuning) -> None:
     step = make_finetuning(layer_decay=0.5).make_step(20)
     scale = step.optimizer.learning_rate_scale
@@ -154,7 +175,7 @@ def test_what_does_not_fit_is_refused(make_finetuning, pretrained) -> None:
     with pytest.raises(ValueError, match="whitening would overwrite"):
         make_finetuning(whitening=True)
     with pytest.raises(ValueError, match=r"images of 3 channel\(s\), those of digits train have 1"):
-        make_finetuning(type(pretrained)(pretrained.model, (0.5,) * 3, (0.5,) * 3, pretrained.path))
+        make_finetuning(replace(pretrained, mean=(0.5,) * 3, std=(0.5,) * 3))
     with pytest.raises(ValueError, match="mode must be one of full, head, probe, knn"):
         make_finetuning(mode="linear")
     with pytest.raises(ValueError, match="leave out the model"):
