@@ -13,13 +13,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minivit import augment, ops
-from minivit.autograd import Tensor
+from minivit.autograd import Tensor, no_grad
 from minivit.backend import Array, array_module
 from minivit.backend.cpu.threads import Workers
 from minivit.backend.random import generator
 from minivit.data import Dataset
 from minivit.models import VisionTransformer
-from minivit.models.context_encoder import PatchDecoder, wholly_hidden
+from minivit.models.context_encoder import ConvolutionalDecoder, PatchDecoder, wholly_hidden
 from minivit.nn import Module, Parameter, init
 from minivit.recipes.pretext.fillings import FILLINGS
 from minivit.recipes.pretext.task import EVALUATION_STEP, MakeEncoder, PretextModel, PretextTask
@@ -100,7 +100,7 @@ class Inpainting(PretextTask):
                 config.seed,
             )
         else:
-            raise TypeError(f"inpainting takes a Vision Transformer, got {type(encoder).__name__}")
+            head = ConvolutionalDecoder(feature_shape(encoder, self.image_shape), self.image_shape, config.seed)
         return InpaintingModel(encoder, head, config.seed)
 
     def prepare(self, images: Array, step: int, index: Array, training: bool) -> tuple[Array, ...]:
@@ -221,3 +221,25 @@ def fidelity(filled: Array, images: Array, hidden: Array, std: Any) -> dict[str,
     l1, l2 = (total.sum(axis=(1, 2, 3)) / count for total in (abs(error), error * error))
     l1, l2 = l1.astype(images.dtype), l2.astype(images.dtype)
     return {"l1": l1, "l2": l2, "psnr": -10 * xp.log10(xp.maximum(l2, 1e-10))}
+
+
+def feature_shape(encoder: Any, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Shape (D, h, w) of the feature map that a convolutional encoder makes of an image (C, H, W).
+
+    Raises
+    ------
+    TypeError
+        If the encoder makes none.
+    """
+    if not hasattr(encoder, "forward_features"):
+        raise TypeError(f"inpainting needs an encoder with forward_features, {type(encoder).__name__} has none")
+    with no_grad():
+        features = encoder.eval().forward_features(Tensor(np.zeros((1, *image_shape), np.float32)))
+    encoder.train()
+    if features.ndim != 4:
+        raise TypeError(
+            f"inpainting takes a Vision Transformer or an encoder whose forward_features gives a map (B, D, h, w), "
+            f"{type(encoder).__name__} gives {features.shape}"
+        )
+    _, D, h, w = features.shape
+    return D, h, w
