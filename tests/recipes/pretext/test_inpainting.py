@@ -7,9 +7,11 @@ from devices import DEVICES, assert_same, watched
 import minivit as mv
 from minivit import augment, models
 from minivit.backend import move
-from minivit.models.context_encoder import PatchDecoder
+from minivit.interop.safetensors_file import read_safetensors
+from minivit.models.context_encoder import ConvolutionalDecoder, PatchDecoder
 from minivit.recipes.pretext.config import MASKS
-from minivit.recipes.pretext.inpainting import InpaintingModel, fidelity, reconstruction_loss
+from minivit.recipes.pretext.inpainting import InpaintingModel, feature_shape, fidelity, reconstruction_loss
+from minivit.recipes.trainer import Interrupted
 
 SHARES = {"center": 0.25, "random_blocks": 0.14, "random_region": 0.25, "random_patches": 0.5}
 
@@ -184,3 +186,70 @@ def test_preparing_and_the_loss_never_wait_for_the_device(make_pretraining, imag
 def test_wrong_settings_are_named(make_pretraining, settings, message) -> None:
     with pytest.raises(ValueError, match=message):
         make_pretraining("inpainting", **settings)
+
+
+RESNET = {"model": "resnet_micro_cifar", "mask": "random_region", "batch_size": 8, "discriminator_width": 4}
+
+
+def test_a_convolutional_encoder_gets_the_papers_decoder_and_sees_nothing_hidden(make_pretraining, images) -> None:
+    procedure = make_pretraining("inpainting", **RESNET)
+    model, task = procedure.model.eval(), procedure.task
+    assert isinstance(model.head, ConvolutionalDecoder)
+    assert not hasattr(model, "mask_token")
+    pixels, index = some_images(images, 4)
+    inputs, hidden, _ = task.prepare(pixels, 0, index, training=False)
+    answer = model(mv.Tensor(inputs), hidden).numpy()
+    assert answer.shape == inputs.shape
+    np.testing.assert_array_equal(model(mv.Tensor(np.where(hidden, 9, inputs)), hidden).numpy(), answer)
+
+
+@pytest.mark.parametrize("adversarial", [0.0, 0.1])
+def test_with_batch_normalisation_parts_on_two_threads_are_the_batch_in_one_piece(make_pretraining, adversarial):
+    found = []
+    for threads in (1, 2):
+        procedure = make_pretraining("inpainting", **RESNET, threads=threads, adversarial=adversarial)
+        step = procedure.make_step(6)
+        result = step(procedure.prepare(step, 0))
+        state = procedure.model.state_dict()
+        found.append(({name: float(value) for name, value in result.values.items()}, step.optimizer.flat.grad, state))
+        assert state["encoder.bn1.num_batches_tracked"] == 1, "the discriminator's turn is no step of the encoder"
+        procedure.workers.close()
+    (values, gradient, state), (others, parts, other_state) = found
+    assert others == pytest.approx(values, rel=1e-4)
+    np.testing.assert_allclose(parts, gradient, atol=1e-4 * np.abs(gradient).max())
+    for name in state:
+        if "running" in name:
+            np.testing.assert_allclose(other_state[name], state[name], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("adversarial", [0.0, 0.1])
+def test_a_convolutional_run_is_resumed_bit_for_bit(make_trainer, adversarial) -> None:
+    settings = {**RESNET, "adversarial": adversarial, "steps": 4}
+    straight, interrupted = make_trainer("inpainting", "straight", **settings), make_trainer("inpainting", **settings)
+    straight.run()
+    taken = interrupted._checked_step
+
+    def stop(stepper, batch):
+        if batch.step == 1:
+            interrupted._stop.set()
+        return taken(stepper, batch)
+
+    interrupted._checked_step = stop
+    with pytest.raises(Interrupted):
+        interrupted.run()
+    resumed = make_trainer("inpainting", **settings)
+    resumed.run(resume=True)
+    files = [read_safetensors(trainer.folder.checkpoint)[0] for trainer in (straight, resumed)]
+    for name, array in files[0].items():
+        np.testing.assert_array_equal(files[1][name], array, err_msg=name)
+
+
+def test_an_encoder_without_a_map_of_features_is_refused() -> None:
+    class Flat(mv.nn.Module):
+        def forward_features(self, images):
+            return images.reshape(images.shape[0], -1)
+
+    with pytest.raises(TypeError, match="Flat gives"):
+        feature_shape(Flat(), (3, 8, 8))
+    with pytest.raises(TypeError, match="Module has none"):
+        feature_shape(mv.nn.Module(), (3, 8, 8))
