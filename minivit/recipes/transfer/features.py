@@ -54,10 +54,15 @@ class FeatureCache:
     made_by : mapping
         JSON-able: all that the features depend on beside the images, such as the weights' hash and the image size.
         Files of other features may lie in the same folder.
+
+    Attributes
+    ----------
+    found : int
+        Images whose features were there already.
     """
 
     def __init__(self, folder: Path, made_by: Mapping[str, Any]) -> None:
-        self.folder = folder
+        self.folder, self.found = folder, 0
         self.made_by = json.dumps(made_by, sort_keys=True)
 
     def get(
@@ -80,6 +85,7 @@ class FeatureCache:
             path = self.folder / f"{key[:32]}.npz"
             if path.exists():
                 block = read_npz(path)[0]["features"]
+                self.found += len(block)
             else:
                 block = compute(part)
                 write_npz(path, {"features": block})

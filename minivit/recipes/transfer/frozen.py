@@ -109,6 +109,7 @@ class FrozenEvaluation:
             "images": len(self.evaluated),
             **measured,
             "features": features["train"].shape[1],
+            "images_with_features_at_hand": cache.found,
             "parameters": self.encoder.count_parameters(),
             **self.task.results(),
             "threads": self.workers.count,

@@ -79,6 +79,7 @@ def test_features_are_computed_once(make_frozen, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(frozen_module, "features_of", lambda *given: computed.append(len(given[1])) or original(*given))
     again = make_frozen("a", mode="knn", neighbours=5, **cache).run(resume=True)
     assert computed == [10]
+    assert (first["images_with_features_at_hand"], again["images_with_features_at_hand"]) == (0, 210)
     assert again["test_accuracy"] == first["test_accuracy"]
     make_frozen("b", mode="probe", **cache).run()
     assert computed == [10]
