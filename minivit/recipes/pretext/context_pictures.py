@@ -52,7 +52,8 @@ def draw_sampler(sampler: ContextPatches, images: Array, index: Array, path: Pat
         axes.imshow(_rgb(images[row] / 255.0), interpolation="nearest")
         for patch, (top, left) in enumerate(zip(*(corner[row] for corner in corners), strict=True)):
             outline = RED if patch == CENTRE else BLUE
-            axes.add_patch(_box(top, left, grid.patch_size, outline))
+            axes.add_patch(_box(top, left, grid.patch_size, "white", 2.4))  # seen on any colour
+            axes.add_patch(_box(top, left, grid.patch_size, outline, 1.2))
         axes.axis("off")
         if row == 0:
             axes.set_title(f"patches {grid.patch_size} px,\ngap {grid.gap}, jitter {grid.jitter}", fontsize=8)
@@ -103,11 +104,11 @@ def draw_answers(answers: np.ndarray, path: Path) -> Path:
     return save_figure(figure, path)
 
 
-def _box(top: int, left: int, side: int, colour: str) -> object:
+def _box(top: int, left: int, side: int, colour: str, width: float) -> object:
     """The outline of a patch: pixels are drawn around their whole numbers."""
     from matplotlib.patches import Rectangle
 
-    return Rectangle((left - 0.5, top - 0.5), side, side, fill=False, edgecolor=colour, linewidth=1.3)
+    return Rectangle((left - 0.5, top - 0.5), side, side, fill=False, edgecolor=colour, linewidth=width)
 
 
 def _mosaic(patches: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from PIL import Image
 
 from minivit.augment.context_patches import CENTRE, NEIGHBOURS, ContextPatches, PatchGrid
 from minivit.autograd import Tensor, no_grad
-from minivit.backend import move
+from minivit.backend import kernels_disabled, move
 from minivit.backend.cpu.threads import Workers
 from minivit.ops import cross_entropy
 from minivit.recipes.pretext import ContextPrediction
@@ -152,3 +152,21 @@ def test_images_of_one_channel_are_drawn_too(tmp_path) -> None:
     sampler = ContextPatches((0.5,), (0.2,), 0, PatchGrid.fit(8), colors="none")
     images = np.random.default_rng(0).integers(0, 256, (2, 1, 8, 8)).astype(np.uint8)
     assert draw_sampler(sampler, images, np.arange(2), tmp_path / "patches.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_step_is_the_same_on_every_device_and_never_waits(make_pretraining, device: str) -> None:
+    def gradients(where: str) -> tuple[dict, dict]:
+        pretraining = make_pretraining("context", device=where, micro_batch=16, colors="drop")
+        step = pretraining.make_step(6)
+        with watched(where, uploads=True):
+            values = step.forward_backward(pretraining.prepare(step, 3))
+        return values, {name: parameter.grad for name, parameter in pretraining.model.named_parameters()}
+
+    with kernels_disabled():
+        expected, expected_gradients = gradients("cpu")
+    values, found = gradients(device)
+    for name, value in expected.items():
+        assert_same(values[name], value, device)
+    for name, gradient in expected_gradients.items():
+        assert_same(found[name], gradient, device)
