@@ -17,6 +17,9 @@ class ExponentialMovingAverage:
 
     The bound on d keeps a short run's average from being mostly the initial weights.
 
+    Buffers are not averaged: the model keeps the running statistics of its batch normalisations, which are averages
+    already. PyTorch's `torch.optim.swa_utils.AveragedModel` does the same unless it is told otherwise.
+
     Parameters
     ----------
     flat : FlatParameters

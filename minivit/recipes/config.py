@@ -45,7 +45,8 @@ class TrainConfig:
     batch_size: int | None = None
     """Images in a step."""
     micro_batch: int | None = None
-    """Images that go forward and backward at once; their gradients are added up to a step's."""
+    """Images that go forward and backward at once; their gradients are added up to a step's. Without effect on a model
+    with batch normalisation, which needs the whole batch: it always has one part a thread."""
     optimizer: Literal["adamw", "muon", "sgd"] | None = None
     """AdamW; Muon for the blocks' matrices with AdamW for the rest; or SGD with momentum 0.9."""
     nesterov: bool | None = None

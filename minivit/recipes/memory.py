@@ -7,6 +7,7 @@ import os
 from minivit.backend import backend_for_device
 from minivit.inspect.summary import summarize
 from minivit.nn import Module
+from minivit.recipes.parallel import mixes_examples
 
 
 def available_bytes(device: str) -> int:
@@ -30,6 +31,12 @@ def explain_out_of_memory(
     kept = summarize(model, (1, *input_shape)).kept_bytes
     per_image = max(1, 2 * kept)  # the gradients of the activations need about as much again
     fits = max(1, int(0.8 * available_bytes(device) / per_image))
+    if mixes_examples(model):
+        error.add_note(
+            f"{device} ran out of memory; an image takes about {per_image / 2**20:.0f} MiB, so --batch-size {fits} "
+            "should fit. Batch normalisation needs the whole batch at once: --micro-batch has no effect on this model"
+        )
+        return
     error.add_note(
         f"{device} ran out of memory with micro-batches of {micro_batch} images; an image takes about "
         f"{per_image / 2**20:.0f} MiB, so --micro-batch {min(fits, max(1, micro_batch // 2))} should fit "

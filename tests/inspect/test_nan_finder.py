@@ -5,6 +5,7 @@ from minivit import ops
 from minivit.autograd import hooked, tensor
 from minivit.inspect import NanFinder, NonFiniteError, find_non_finite
 from minivit.models import VisionTransformer
+from minivit.nn import BatchNorm2d
 
 RANDOM = np.random.default_rng(0)
 LABELS = np.array([1, 3])
@@ -138,3 +139,15 @@ def test_inside_a_recomputed_block_the_layer_is_found() -> None:
     report = find_non_finite(lambda: step(model), model)
     assert report is not None
     assert (report.op, report.layer) == ("mlp", "blocks.1.mlp")
+
+
+def test_batch_normalisation_is_looked_at_while_training_and_in_evaluation() -> None:
+    layer = BatchNorm2d(2)
+    x = RANDOM.standard_normal((3, 2, 4, 4)).astype(np.float32)
+    layer.weight.data[1] = np.inf
+    for op in ("batch_norm", "batch_norm_evaluation"):
+        report = find_non_finite(lambda: layer(tensor(x)).sum().backward(), layer)
+        assert report is not None
+        assert (report.phase, report.op, report.layer) == ("forward", op, "BatchNorm2d")
+        assert "(weight)" in str(report)
+        layer.eval()

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+from devices import DEVICES, watched
 
 import minivit as mv
 from minivit import Tensor, nn, ops
 from minivit.autograd.errors import ShapeError
+from minivit.inspect import summarize
 from minivit.nn import frozen_running_statistics
 
 NAMES = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
@@ -176,3 +178,30 @@ def test_settings():
     assert repr(nn.BatchNorm2d(8, affine=False)) == "BatchNorm2d(8, eps=1e-05, momentum=0.1, affine=False)"
     with pytest.raises(ValueError, match=r"the momentum must lie in \[0, 1\], got 1.5"):
         nn.BatchNorm2d(8, momentum=1.5)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_step_on_a_device_waits_for_nothing(rng, device):
+    x, dy = rng.standard_normal((6, 3, 5, 4)), rng.standard_normal((6, 4))
+    here, there = Net().astype(np.float64), Net().astype(np.float64).to(device)
+    assert {buffer.device for _, buffer in there.named_buffers()} == {there.device}
+    here(Tensor(x)).backward(dy)
+    tensor, cotangent = mv.tensor(x, device=device), mv.tensor(dy, device=device)
+    with watched(device):
+        there(tensor).backward(cotangent)
+    for (name, mine), (_, theirs) in zip(there.named_buffers(), here.named_buffers(), strict=True):
+        assert mine.device == there.device
+        np.testing.assert_allclose(mine.numpy(), theirs.numpy(), rtol=1e-12, err_msg=name)
+    np.testing.assert_allclose(there.eval()(tensor).numpy(), here.eval()(Tensor(x)).numpy(), rtol=1e-12, atol=1e-14)
+
+
+def test_a_summary_shows_the_layer_and_leaves_its_statistics():
+    model = Net()
+    before = model.state_dict()
+    summary = summarize(model, (1, 3, 8, 8))
+    conv, norm, last = summary.layer.children
+    assert (norm.kind, norm.shape, norm.parameters) == ("BatchNorm2d", (1, 4, 8, 8), 8)
+    assert (last.parameters, conv.parameters) == (0, 108)
+    assert norm.kept_bytes == pytest.approx(4 * 4 * 64, abs=200)  # its input and two numbers a channel
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minivit import nn, optim
+from minivit import Tensor, nn, optim
 from minivit.optim import ExponentialMovingAverage
 
 
@@ -126,3 +126,21 @@ def test_it_follows_a_change_of_the_tree():
 def test_a_decay_outside_its_range_is_refused(decay):
     with pytest.raises(ValueError, match=r"decay must lie in \[0, 1\), got"):
         ExponentialMovingAverage(nn.FlatParameters(Model()), decay)
+
+
+def test_buffers_stay_as_they_are():
+    model = nn.BatchNorm2d(3).astype(np.float64)
+    average = ExponentialMovingAverage(nn.FlatParameters(model), 0.5)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        model(Tensor(rng.standard_normal((4, 3, 2, 2))))
+        model.weight.assign(rng.standard_normal(3))
+        average.update()
+    own = model.state_dict()
+    assert set(average.state_dict()) == {"weight", "bias", "steps"}
+    with average.swapped_in():
+        swapped = model.state_dict()
+    assert np.any(swapped["weight"] != own["weight"])
+    for name, buffer in model.named_buffers():
+        np.testing.assert_array_equal(swapped[name], own[name])
+        np.testing.assert_array_equal(buffer.data, own[name])

@@ -9,8 +9,11 @@ from minivit.optim import AdamW, ExponentialMovingAverage
 from minivit.recipes.checkpoint import load_checkpoint, save_checkpoint
 
 
-def make() -> tuple:
-    model = models.VisionTransformer(8, 4, 8, 1, 2, 16, 4, channels=1)
+def make(kind: str = "vit") -> tuple:
+    if kind == "vit":
+        model = models.VisionTransformer(8, 4, 8, 1, 2, 16, 4, channels=1)
+    else:
+        model = models.create(kind, num_classes=4, channels=1)
     optimizer = AdamW(model, 1e-2)
     return model, optimizer, ExponentialMovingAverage(optimizer.flat, 0.9)
 
@@ -24,14 +27,15 @@ def step(model, optimizer, average, number: int) -> None:
     average.update()
 
 
-def test_a_restored_run_goes_on_to_the_last_bit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["vit", "resnet_micro_cifar"])
+def test_a_restored_run_goes_on_to_the_last_bit(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "checkpoint.safetensors"
-    straight = make()
+    straight = make(kind)
     for number in range(5):
         step(*straight, number)
         if number == 2:
             save_checkpoint(path, *straight, {"step": 3, "window": [[0.1, 2, 6]]}, {"classes": list("abcd")})
-    resumed = make()
+    resumed = make(kind)
     assert load_checkpoint(path, *resumed) == {"step": 3, "window": [[0.1, 2, 6]]}
     for number in (3, 4):
         step(*resumed, number)

@@ -13,6 +13,13 @@ def test_an_out_of_memory_error_says_what_would_fit() -> None:
     assert "512 images" in error.__notes__[0]
 
 
+def test_with_batch_normalisation_it_is_the_batch_that_has_to_be_smaller() -> None:
+    error = MemoryError()
+    explain_out_of_memory(error, models.create("resnet_micro_cifar", num_classes=10), (3, 32, 32), 16)
+    assert "--batch-size " in error.__notes__[0]
+    assert "--micro-batch has no effect" in error.__notes__[0]
+
+
 def test_other_errors_are_left_alone() -> None:
     error = ValueError("something else")
     explain_out_of_memory(error, models.create("vit_micro_cifar", depth=1), (3, 32, 32), 8)
