@@ -10,7 +10,6 @@ import numpy as np
 
 from minivit.augment.checks import check_images
 from minivit.augment.draws import below
-from minivit.augment.gather import gather
 from minivit.backend import Array, array_module
 from minivit.backend.random import random_bits
 
@@ -164,18 +163,27 @@ def _places(xp: Any, start: Array, length: Array, size: int) -> Places:
 
 
 def blend(images: Array, rows: Places, columns: Places, xp: Any) -> Array:
-    """Each pixel out of the four around its place: array (B, C, rows, columns) of the images' dtype."""
+    """Each pixel out of the four around its place, along the columns first: array (B, C, S, T) of the images' dtype."""
     if images.dtype != np.uint8 and images.dtype.kind != "f":
         raise TypeError(f"expected images of uint8 or a float type, got {images.dtype}")
     weights = images.dtype if images.dtype.kind == "f" else np.dtype(np.int32)
-    down = rows.part.astype(weights)[:, None, :, None]  # (B, 1, rows, 1)
-    across = columns.part.astype(weights)[:, None, None, :]  # (B, 1, 1, columns)
+    B, C, H, W = images.shape
+    S, T = rows.first.shape[1], columns.first.shape[1]
 
-    def row(source: Array) -> Array:
-        left, right = gather(images, source, columns.first, xp), gather(images, source, columns.second, xp)
-        return left * (columns.whole - across) + right * across  # (B, C, rows, columns)
+    def lines(source: Array) -> Array:
+        plane = (xp.arange(B * C) * H).reshape(B, C, 1)
+        return images.reshape(-1, W).take((plane + source[:, None, :]).reshape(-1), axis=0)
 
-    total = row(rows.first) * (rows.whole - down) + row(rows.second) * down
+    down = xp.broadcast_to(rows.part[:, None, :], (B, C, S)).reshape(-1, 1).astype(weights)
+    blended = lines(rows.first) * (rows.whole - down) + lines(rows.second) * down  # (B C S, W)
+
+    def pixels(source: Array) -> Array:
+        line = (xp.arange(B * C * S) * W).reshape(B, C * S, 1)
+        return blended.reshape(-1).take(line + source[:, None, :])  # (B, C S, T)
+
+    across = columns.part[:, None, :].astype(weights)  # (B, 1, T)
+    total = pixels(columns.first) * (columns.whole - across) + pixels(columns.second) * across
+    total = total.reshape(B, C, S, T)
     scale = rows.whole * columns.whole
     if images.dtype.kind == "f":
         return total / scale

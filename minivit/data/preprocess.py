@@ -163,7 +163,7 @@ def _big_vision(image: Image.Image, image_size: int, crop_fraction: float) -> Im
     factor = np.float32(round(image_size / crop_fraction)) / np.float32(min(width, height))
     rows, columns = int(np.rint(np.float32(height) * factor)), int(np.rint(np.float32(width) * factor))
     # Cut off, not rounded; what float64 leaves below a whole number is no cut.
-    resized: Images = np.floor(resize_area(np.asarray(image), rows, columns) + 1e-9).astype(np.uint8)
+    resized: Images = np.floor(resize_area(np.asarray(image), rows, columns) + 1e-6).astype(np.uint8)
     top, left = (rows - image_size) // 2, (columns - image_size) // 2
     return resized[top : top + image_size, left : left + image_size]
 

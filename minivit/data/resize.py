@@ -62,15 +62,17 @@ def resize_area(pixels: Images, height: int, width: int) -> Floats:
     array (height, width, C) of float64
         From 0 to 255, not rounded.
     """
-    H, W, C = pixels.shape
-    rows = _coverage(H, height) @ pixels.reshape(H, W * C)  # (height, W C)
-    columns = _coverage(W, width) @ rows.reshape(height, W, C)  # (height, width, C)
-    return np.asarray(columns)
+    means = _means(pixels.astype(np.float64), height)  # (height, W, C)
+    return _means(means.swapaxes(0, 1), width).swapaxes(0, 1)  # (height, width, C)
 
 
-def _coverage(size: int, wanted: int) -> npt.NDArray[np.float64]:
-    """Along one side: the share of each new pixel that each old one makes up, (wanted, size)."""
+def _means(values: npt.NDArray[np.float64], wanted: int) -> npt.NDArray[np.float64]:
+    """Means over `wanted` equal stretches of the first axis: the differences of the integral at their edges."""
+    size = len(values)
+    integral = np.zeros((size + 1, *values.shape[1:]))
+    np.cumsum(values, axis=0, out=integral[1:])
     edges = np.arange(wanted + 1) * (size / wanted)
-    start = np.maximum(edges[:-1, None], np.arange(size))  # (wanted, size)
-    end = np.minimum(edges[1:, None], np.arange(1, size + 1))
-    return np.asarray(np.maximum(end - start, 0) * (wanted / size))
+    whole = np.minimum(edges.astype(np.int64), size - 1)
+    part = (edges - whole)[:, None, None]
+    at_edges = integral[whole] + part * values[whole]  # (wanted + 1, ...)
+    return np.asarray(np.diff(at_edges, axis=0) * (wanted / size))
