@@ -22,7 +22,8 @@ class PretextConfig(TrainConfig):
     mask_share: float = 0.5
     """Inpainting: share of the patches that random_patches hides."""
     mask_patch: int | None = None
-    """Inpainting: side of the patches that random_patches hides, in pixels; None: an eighth of the image's."""
+    """Inpainting: side of the patches that random_patches hides, in pixels; None: a Vision Transformer's own, or an
+    eighth of the image's side."""
     overlap: int | None = None
     """Inpainting: pixels at the border of the predicted region that are shown; None: a 32nd of the image's side (the
     paper's 4 of 128), and none for whole patches."""

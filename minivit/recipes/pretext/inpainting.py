@@ -6,7 +6,7 @@ are shown to the encoder, and weigh ten times as much in the loss, so that the f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from minivit.data import Dataset
 from minivit.models import VisionTransformer
 from minivit.models.context_encoder import ConvolutionalDecoder, PatchDecoder, wholly_hidden
 from minivit.nn import Module, Parameter, init
+from minivit.recipes.pretext.config import PretextConfig
 from minivit.recipes.pretext.fillings import FILLINGS
 from minivit.recipes.pretext.task import EVALUATION_STEP, MakeEncoder, PretextModel, PretextTask
 from minivit.recipes.step import TrainingStep
@@ -78,6 +79,12 @@ class Inpainting(PretextTask):
     """A part of each image is hidden, and its pixels are predicted.
 
     The loss is the squared error over the predicted region, in units of the data set's standard deviation.
+
+    Attributes
+    ----------
+    patch : int
+        Side of the patches that a mask of ``"random_patches"`` hides. Unless the settings say, the encoder's own where
+        it has some, an eighth of the image's side where not.
     """
 
     name = "inpainting"
@@ -86,11 +93,18 @@ class Inpainting(PretextTask):
         "psnr": "PSNR in the hole (dB)",
     }
 
+    def __init__(
+        self, config: PretextConfig, image_shape: tuple[int, int, int], mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        super().__init__(config, image_shape, mean, std)
+        self.patch = config.mask_patch or max(image_shape[1] // 8, 1)
+
     def build(self, make_encoder: MakeEncoder) -> PretextModel:
         """A light decoder of tokens for a Vision Transformer; transposed convolutions for other encoders."""
         config, side = self.config, self.image_shape[1]
         encoder = make_encoder(side)
         if isinstance(encoder, VisionTransformer):
+            self.patch = config.mask_patch or encoder.patch_size
             head: Module = PatchDecoder(
                 encoder.num_features,
                 encoder.config["heads"],
@@ -137,8 +151,7 @@ class Inpainting(PretextTask):
             return augment.random_block_mask(size, **key)
         if config.mask == "random_region":
             return augment.random_region_mask(size, **key)
-        patch = config.mask_patch or max(size[0] // 8, 1)
-        return augment.random_patch_mask(size, patch, share=config.mask_share, **key)
+        return augment.random_patch_mask(size, self.patch, share=config.mask_share, **key)
 
     def loss(self, model: Module, *prepared: Array) -> tuple[Tensor, dict[str, Array]]:
         """Squared error over the predicted region, its border weighted; what is measured counts hidden pixels alone."""

@@ -8,7 +8,7 @@ import minivit as mv
 from minivit import augment, models
 from minivit.backend import move
 from minivit.interop.safetensors_file import read_safetensors
-from minivit.models.context_encoder import ConvolutionalDecoder, PatchDecoder
+from minivit.models.context_encoder import ConvolutionalDecoder, PatchDecoder, wholly_hidden
 from minivit.recipes.pretext.config import MASKS
 from minivit.recipes.pretext.inpainting import InpaintingModel, feature_shape, fidelity, reconstruction_loss
 from minivit.recipes.trainer import Interrupted
@@ -60,6 +60,15 @@ def test_the_settings_say_what_is_hidden(make_pretraining, images) -> None:
     np.testing.assert_array_equal(hidden.reshape(24, 4, 8, 4, 8).all((2, 4)).sum((1, 2)), 12)
     task = make_pretraining("inpainting", mask="center", overlap=3).task
     assert task.prepare(pixels, 3, index, training=True)[1].sum() == 24 * 10 * 10
+
+
+def test_patches_are_hidden_whole_so_that_each_has_its_mask_token(make_pretraining, images) -> None:
+    pixels, index = some_images(images)
+    for model, patch in (("small", 8), ("vit_micro_cifar", 4), ("resnet_micro_cifar", 4)):
+        task = make_pretraining("inpainting", model=model).task
+        hidden = task.prepare(pixels, 3, index, training=True)[1]
+        assert task.patch == patch
+        assert wholly_hidden(hidden, patch).mean() == pytest.approx(hidden.mean()) == 0.5
 
 
 def test_held_out_images_are_not_augmented(make_pretraining, images) -> None:
