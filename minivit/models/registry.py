@@ -60,6 +60,16 @@ VISION_TRANSFORMERS: dict[str, dict[str, Any]] = {
         "pool": "sequence",
         "initialization": "fan_in",
     },
+    # For many passes in minutes: `examples/vit_or_resnet.py`.
+    "vit_nano_cifar": {
+        **CIFAR,
+        "dim": 64,
+        "depth": 4,
+        "heads": 2,
+        "mlp_dim": 128,
+        "pool": "sequence",
+        "initialization": "fan_in",
+    },
     # The model that Google's code is tested with.
     "vit_testing": {
         "dim": 10,
@@ -82,6 +92,8 @@ SMALL_IMAGES: dict[str, Any] = {"stem": "cifar", "num_classes": 10}
 RESNETS |= {f"{name}_cifar": {**settings, **SMALL_IMAGES} for name, settings in RESNETS.items()} | {
     # As large as vit_micro_cifar: 480,026 parameters for its 460,810, 35,046,656 multiply-adds for its 33,338,304.
     "resnet_micro_cifar": {**SMALL_IMAGES, "block": "basic", "layers": (2, 2, 3, 1), "width": 16},
+    # As large as vit_nano_cifar: 126,834 parameters for its 141,962, 11,231,872 multiply-adds for its 10,691,200.
+    "resnet_nano_cifar": {**SMALL_IMAGES, "block": "basic", "layers": (3, 3, 3, 1), "width": 8},
 }
 
 # Zagoruyko & Komodakis 2016, table 4; 28-2 is the CIFAR-10 model of UDA and FixMatch, 28-8 FixMatch's for CIFAR-100.
