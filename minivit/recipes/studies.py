@@ -46,7 +46,7 @@ def finished_or_trained(
     if goes_on and folder.begun:
         plan = folder.read_plan()
         same = same_run(plan["config"], dataclasses.asdict(config))
-        same = same and config.steps in (None, plan["total_steps"])
+        same = same and config.steps in (None, plan.get("total_steps"))
         if not same:
             console.message(f"{path} holds a run with other settings, which this one replaces")
     if same and folder.finished:

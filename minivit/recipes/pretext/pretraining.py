@@ -98,8 +98,8 @@ class Pretraining(ImageProcedure):
         }
 
     def metadata(self) -> dict[str, Any]:
-        """Task, normalisation and data set."""
-        return {"task": self.task.name, **super().metadata()}
+        """Task, side of the images, normalisation and data set."""
+        return {"task": self.task.name, "image_size": self.train_set.image_shape[1], **super().metadata()}
 
     def results(self) -> dict[str, Any]:
         """Task, data set and sizes, and what simple answers reach."""

@@ -71,8 +71,7 @@ def load_pretrained(path: Path, statistics: str | None = None, data_dir: str | N
     found = find_weights(path, data_dir)
     model, metadata = interop.load_model(found)
     channels, side, _ = model.input_size  # type: ignore[attr-defined]
-    if "image_size" not in model.config:  # type: ignore[attr-defined]
-        side = metadata.get("image_size", side)
+    side = metadata.get("image_size", side)  # context prediction's encoder takes patches, its images were larger
     if "mean" in metadata and "std" in metadata:
         return Pretrained(model, tuple(metadata["mean"]), tuple(metadata["std"]), side, found)
     if channels != 3:
