@@ -29,7 +29,7 @@ class TransferConfig(TrainConfig):
     """Settings for --mode full: AdamW with layer-wise learning rates; or those of the Vision Transformer paper, SGD at
     batch 512 for 10,000 steps."""
     image_size: int = 0
-    """Side to which images are resized; 0: that of the model's own training images."""
+    """Side to which images are resized; 0: that of the model's own training images, or their own if that is larger."""
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     """How images are resized."""
     positions: Literal["google", "timm_npz", "timm", "huggingface"] = "google"

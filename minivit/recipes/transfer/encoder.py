@@ -28,7 +28,7 @@ class Pretrained:
     model : Module
     mean, std : tuple of C floats
     image_size : int
-        Side of the images that it was trained on.
+        Side of the images that it was trained on, whole ones where it was shown patches of them.
     path : Path
         Of the file.
     """

@@ -45,7 +45,7 @@ class TransferTask:
             self._adapted(splits.test, config.first_test),
             None if splits.validation is None else self._adapted(splits.validation, None),
         )
-        self.image_size = config.image_size or pretrained.image_size
+        self.image_size = config.image_size or max(pretrained.image_size, height)
         self.report: models.TransferReport | None = None
 
     def _adapted(self, dataset: Dataset, first: int | None) -> Dataset:

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minivit import augment, interop
+from minivit import augment, interop, nn
 from minivit.autograd import Hook, Tensor, hooked, no_grad
-from minivit.models import ResNet
+from minivit.models import ResNet, VisionTransformer
 from minivit.recipes.console import Console
+from minivit.recipes.pretext import PretextModel
 from minivit.recipes.run_folder import ResumeError
 from minivit.recipes.trainer import Trainer
 from minivit.recipes.transfer.encoder import load_pretrained
@@ -161,6 +162,20 @@ def test_a_run_does_not_go_on_with_other_weights(make_finetuning, weights: Path,
     with pytest.raises(ResumeError, match="has changed since the run"):
         Trainer(changed, tmp_path / "run", Console(io.StringIO())).run(resume=True)
     assert json.loads((tmp_path / "run" / "weights.json").read_text())["sha256"]
+
+
+def test_an_encoder_of_patches_sees_whole_images(make_finetuning, tmp_path: Path) -> None:
+    encoder = VisionTransformer(4, 2, 12, 2, 3, 20, 0, channels=1, initialization="fan_in")
+    model = PretextModel("context", encoder, nn.Linear(24, 8))
+    path = tmp_path / "checkpoint.safetensors"
+    interop.save(model, path, {"task": "context", "mean": [0.25], "std": [0.5], "image_size": 8})
+    pretrained = load_pretrained(tmp_path)
+    assert pretrained.image_size == 8
+    finetuning = make_finetuning(pretrained)
+    assert finetuning.task.image_size == finetuning.metadata()["image_size"] == 8
+    np.testing.assert_array_equal(finetuning.model.norm.weight.numpy(), encoder.norm.weight.numpy())
+    assert "resized pos_embed (1, 5, 12) -> (1, 17, 12)" in finetuning.task.describe()
+    assert "head" not in str(finetuning.task.report.dropped)
 
 
 def test_the_first_images_alone(make_finetuning, splits) -> None:
