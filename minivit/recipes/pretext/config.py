@@ -25,8 +25,8 @@ class PretextConfig(TrainConfig):
     """Inpainting: side of the patches that random_patches hides, in pixels; None: a Vision Transformer's own, or an
     eighth of the image's side."""
     overlap: int | None = None
-    """Inpainting: pixels at the border of the predicted region that are shown; None: a 32nd of the image's side (the
-    paper's 4 of 128), and none for whole patches."""
+    """Inpainting: pixels at the border of the predicted region that are shown; None: a 32nd of the image's side around
+    the centre (the paper's 4 of 128), and none elsewhere."""
     decoder_depth: int = 1
     """Inpainting: Transformer blocks of a Vision Transformer's decoder, before its linear map to pixels."""
     adversarial: float = 0.0

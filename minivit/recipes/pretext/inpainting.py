@@ -1,7 +1,7 @@
 """Inpainting (Pathak et al. 2016, Context Encoders, arXiv:1604.07379): what belongs into the hole of an image?
 
-Who fills a hole well has to know what the rest shows. The predicted region is a mask; at its border a few of its pixels
-are shown to the encoder, and weigh ten times as much in the loss, so that the filling joins on.
+Who fills a hole well has to know what the rest shows. The predicted region is a mask. A few pixels at its border may be
+shown to the encoder; they weigh ten times as much in the loss, so that the filling joins on.
 """
 
 from __future__ import annotations
@@ -132,14 +132,15 @@ class Inpainting(PretextTask):
 
     @property
     def overlap(self) -> int:
-        """Pixels of the predicted region's border that are shown: a 32nd of the side, if the settings do not say.
+        """Pixels of the predicted region's border that are shown.
 
-        The paper's are 4 of 128. Whole patches have no such border.
+        If the settings do not say, a 32nd of the side around the centre (the paper's 4 of 128), and none elsewhere: of
+        a narrow region it would leave next to nothing to be found out.
         """
         config = self.config
         if config.overlap is not None:
             return config.overlap
-        return 0 if config.mask == "random_patches" else max(round(self.image_shape[1] / 32), 1)
+        return max(round(self.image_shape[1] / 32), 1) if config.mask == "center" else 0
 
     def masks(self, step: int, index: Array) -> Array:
         """The predicted region of each image: array (B, 1, H, W) of bool."""

@@ -39,7 +39,7 @@ def tiny_batch(count=3):
 
 
 @pytest.mark.parametrize("mask", MASKS)
-def test_holes_hide_their_share_and_have_the_papers_border_except_for_patches(make_pretraining, images, mask) -> None:
+def test_holes_hide_their_share_and_the_centre_has_the_papers_border(make_pretraining, images, mask) -> None:
     task = make_pretraining("inpainting", mask=mask).task
     pixels, index = some_images(images, 96)
     inputs, hidden, predicted = task.prepare(pixels, 3, index, training=True)
@@ -47,8 +47,8 @@ def test_holes_hide_their_share_and_have_the_papers_border_except_for_patches(ma
     assert predicted.mean() == pytest.approx(SHARES[mask], abs=0.02)
     border = predicted & ~hidden
     assert not (hidden & ~predicted).any()
-    assert border.any() == (mask != "random_patches")
-    np.testing.assert_array_equal(hidden, augment.shrink_mask(predicted, 0 if mask == "random_patches" else 1))
+    assert border.any() == (mask == "center")
+    np.testing.assert_array_equal(hidden, augment.shrink_mask(predicted, int(mask == "center")))
     if mask == "center":
         assert hidden.sum() == 96 * 14 * 14
 
@@ -60,6 +60,10 @@ def test_the_settings_say_what_is_hidden(make_pretraining, images) -> None:
     np.testing.assert_array_equal(hidden.reshape(24, 4, 8, 4, 8).all((2, 4)).sum((1, 2)), 12)
     task = make_pretraining("inpainting", mask="center", overlap=3).task
     assert task.prepare(pixels, 3, index, training=True)[1].sum() == 24 * 10 * 10
+    task = make_pretraining("inpainting", mask="random_region", overlap=1).task
+    _, hidden, predicted = task.prepare(pixels, 3, index, training=True)
+    np.testing.assert_array_equal(hidden, augment.shrink_mask(predicted, 1))
+    assert hidden.sum() < predicted.sum()
 
 
 def test_patches_are_hidden_whole_so_that_each_has_its_mask_token(make_pretraining, images) -> None:
