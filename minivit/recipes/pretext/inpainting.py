@@ -26,7 +26,7 @@ from minivit.recipes.pretext.fillings import FILLINGS
 from minivit.recipes.pretext.task import EVALUATION_STEP, MakeEncoder, PretextModel, PretextTask
 from minivit.recipes.step import TrainingStep
 
-BASELINE_IMAGES = 1000  # evenly out of a data set
+BASELINE_PIXELS = 2**20  # in all the images that simple fillings are tried on
 BORDER_WEIGHT = 10.0  # of a pixel at the border of the predicted region (arXiv:1604.07379, section 3.2)
 
 
@@ -173,7 +173,8 @@ class Inpainting(PretextTask):
 
     def baselines(self, dataset: Dataset) -> dict[str, dict[str, float]]:
         """How near the fillings of `FILLINGS` come, in the holes that the model is asked about."""
-        index = np.linspace(0, len(dataset) - 1, min(len(dataset), BASELINE_IMAGES)).astype(np.int64)
+        count = max(1, min(len(dataset), BASELINE_PIXELS // (self.image_shape[1] * self.image_shape[2])))
+        index = np.linspace(0, len(dataset) - 1, count).astype(np.int64)
         images, hidden, _ = self.prepare(dataset.images[index], EVALUATION_STEP, index, training=False)
         found = {}
         for name, fill in FILLINGS.items():

@@ -218,12 +218,14 @@ def test_without_a_weight_there_is_no_discriminator(make_pretraining) -> None:
         make_pretraining("inpainting", adversarial=1.0)
 
 
-def test_a_step_never_waits_for_the_device(make_pretraining) -> None:
-    procedure = make_pretraining("inpainting", **SETTINGS, mask="random_region")
+@pytest.mark.parametrize("model", ["small", "resnet_micro_cifar"])
+def test_a_step_never_waits_for_the_device(make_pretraining, model) -> None:
+    settings = {**SETTINGS, "mask": "random_region", "model": model}
+    procedure = make_pretraining("inpainting", **settings)
     step = procedure.make_step(6)
     batch = procedure.prepare(step, 0)
     expected = step(batch).values
-    procedure = make_pretraining("inpainting", **SETTINGS, mask="random_region")
+    procedure = make_pretraining("inpainting", **settings)
     procedure.model.to("standin")
     there = AdversarialStep(procedure.model, procedure.config, 6, Workers(1), procedure.task)
     moved = PretextBatch(tuple(move(a, "standin") for a in batch.arrays), move(batch.index, "standin"), batch.step)
