@@ -1,8 +1,7 @@
 """Wide residual networks (Zagoruyko & Komodakis 2016, arXiv:1605.07146): WRN-28-2 is UDA's and FixMatch's on CIFAR.
 
 Pre-activation blocks: batch norm and leaky ReLU stand before each convolution, so nothing but additions lies on the
-stream itself (He et al. 2016, arXiv:1603.05027). Names and initial weights are those of kekmodel/FixMatch-pytorch, the
-PyTorch implementation that most others derive from.
+stream itself (He et al. 2016, arXiv:1603.05027). Names and initial weights are those of kekmodel/FixMatch-pytorch.
 """
 
 from __future__ import annotations
@@ -21,9 +20,10 @@ class WideBlock(Module):
     The shortcut is x, or in the first block of the network (`activate_shortcut`) act(bn(x)); where the number of
     channels changes, a 1x1 convolution of that. (In UDA's code it is x in the first block too.)
 
-    In kekmodel's code the first block of the second and of the third group leaves out its first batch norm and
-    activation by an oversight: there the first convolution reads x. Here it reads act(bn(x)), as in the paper, in
-    UDA's code (image/randaugment/wrn.py) and in FixMatch's (libml/models.py).
+    In kekmodel's code (models/wideresnet.py) the first block of the second and of the third group does not use its
+    first batch norm and activation: there the first convolution reads x. Here it reads act(bn(x)), as in the paper, in
+    UDA's code (image/randaugment/wrn.py) and in FixMatch's (libml/models.py); weights trained with kekmodel's code
+    would not give its logits.
 
     Parameters
     ----------
@@ -55,7 +55,9 @@ class WideBlock(Module):
         self.bn2 = BatchNorm2d(out_channels, bn_eps, bn_momentum)
         self.dropout = Dropout(dropout)
         self.conv2 = Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
-        self.convShortcut = Conv2d(in_channels, out_channels, 1, stride, bias=False) if _changes(self.conv1) else None
+        self.convShortcut = (
+            Conv2d(in_channels, out_channels, 1, stride, bias=False) if in_channels != out_channels else None
+        )
         self.activate_shortcut, self.slope = activate_shortcut, slope
 
     def forward(self, x: Tensor) -> Tensor:
@@ -107,15 +109,16 @@ class WideResNet(Module):
     channels : int
         Of the images, which may be of any size.
     slope : float
-        Of the leaky ReLU below 0; with 0 it is a ReLU, as in the paper and in UDA's code.
+        Of the leaky ReLU below 0: 0.1 as in FixMatch's code; with 0 it is a ReLU, as in the paper and in UDA's code.
     dropout : float
         Between the convolutions of each block.
     bn_eps : float
-        1e-5 as in PyTorch; 1e-3 in UDA's and FixMatch's TensorFlow code.
+        1e-5 as in UDA's code (image/main.py) and kekmodel's; FixMatch's has TensorFlow's 1e-3.
     bn_momentum : float
-        Weight of the new batch in the running statistics, as PyTorch counts it. TensorFlow's code counts the weight of
-        the old ones: its momentum (UDA: decay) of 0.999 is 0.001 here. The running statistics then follow the weights
-        over thousands of steps only: for short runs, 0.1.
+        Weight of the new batch in the running statistics, as PyTorch counts it; TensorFlow counts the weight of the old
+        ones. UDA's code has a decay of 0.9, which is 0.1 here; FixMatch's a momentum of 0.999, which is 0.001 here and
+        in kekmodel's. With 0.001 the running statistics follow the weights over thousands of steps: a short run would
+        be evaluated with those of its beginning.
     initialization : {"kekmodel", "none"}
         "kekmodel": convolutions normal with variance 2/fan_out, as in FixMatch's code, the head Xavier normal. "none":
         zeros, for weights that are loaded afterwards.
@@ -143,7 +146,7 @@ class WideResNet(Module):
         slope: float = 0.1,
         dropout: float = 0.0,
         bn_eps: float = 1e-5,
-        bn_momentum: float = 0.001,
+        bn_momentum: float = 0.1,
         initialization: str = "kekmodel",
         seed: int = 0,
     ) -> None:
@@ -207,10 +210,6 @@ class WideResNet(Module):
     def describe(self) -> str:
         """The model's settings."""
         return ", ".join(f"{key}={value!r}" for key, value in self.config.items() if key != "seed")
-
-
-def _changes(conv: Conv2d) -> bool:
-    return bool(conv.weight.shape[0] != conv.weight.shape[1])
 
 
 def _initializer(path: str) -> init.Initializer:
