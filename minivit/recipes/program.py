@@ -155,6 +155,7 @@ def exit_code(work: Callable[[], None], console: Console, go_on: Callable[[], st
         ValueError,
         OSError,
         RuntimeError,
+        ImportError,
     ) as error:
         console.message(f"error: {error}")
         return 1

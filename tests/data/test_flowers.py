@@ -12,8 +12,10 @@ from scipy.io import savemat
 
 from minivit.data import DatasetError, load, registry
 from minivit.data.archive import Archive
+from minivit.data.download import download
 from minivit.data.flowers import FLOWERS, find_flowers, load_flowers
 from minivit.data.locate import DataNotFoundError
+from minivit.data.matlab import read_matlab
 
 SMALL = replace(FLOWERS, train=3, validation=2, test=5, classes=("rose", "lily", "tulip"), md5={}, sizes={})
 TRAIN, VALIDATION, TEST = [2, 9, 5], [1, 10], [3, 4, 6, 7, 8]
@@ -160,3 +162,12 @@ def test_the_published_layout():
     assert FLOWERS.archive.members.least == FLOWERS.archive.members.most == 8189
     assert (len(FLOWERS.classes), len(set(FLOWERS.classes))) == (102, 102)
     assert (FLOWERS.classes[0], FLOWERS.classes[101]) == ("pink primrose", "blackberry lily")
+
+
+@pytest.mark.network
+def test_the_authors_lists_are_still_there(tmp_path):
+    for name, md5 in FLOWERS.md5.items():
+        download(FLOWERS.page + name, tmp_path / name, md5=md5, size=FLOWERS.sizes[name], progress=False)
+    lists = read_matlab(tmp_path / "setid.mat", ["trnid", "valid", "tstid"])
+    assert [len(numbers) for numbers in lists.values()] == [1020, 1020, 6149]
+    assert np.bincount(read_matlab(tmp_path / "imagelabels.mat", ["labels"])["labels"])[1:].min() == 40

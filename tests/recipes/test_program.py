@@ -18,7 +18,7 @@ from minivit.recipes.config import TrainConfig
 from minivit.recipes.console import Console
 from minivit.recipes.presets import PRESETS, preset_settings
 from minivit.recipes.procedure import whitening_images
-from minivit.recipes.program import default_folder, load_images, repeatable_command, run_to_result
+from minivit.recipes.program import default_folder, exit_code, load_images, repeatable_command, run_to_result
 from minivit.recipes.supervised import Supervised
 from minivit.recipes.trainer import Trainer
 
@@ -73,6 +73,15 @@ def test_a_preprocessing_that_makes_no_sense_is_refused_at_once():
         configured(preprocessing="google", crop_fraction=0.9)
     with pytest.raises(ValueError, match="crop_area must be in"):
         configured(crop_area=1.5)
+
+
+def test_a_library_that_is_missing_ends_a_program_with_a_word():
+    def work():
+        raise ImportError('reading it needs SciPy: pip install "minivit[examples]"')
+
+    said = io.StringIO()
+    assert exit_code(work, Console(said), lambda: "") == 1
+    assert said.getvalue().startswith("error: reading it needs SciPy")
 
 
 def test_photos_take_the_settings_of_folders():
