@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minivit import data
+from minivit import data, interop, models
 from minivit.data import registry
 from minivit.data.pets import PETS, load_pets
 from minivit.recipes.config import TrainConfig
@@ -19,6 +19,7 @@ from minivit.recipes.console import Console
 from minivit.recipes.presets import PRESETS, preset_settings
 from minivit.recipes.procedure import whitening_images
 from minivit.recipes.program import default_folder, exit_code, load_images, repeatable_command, run_to_result
+from minivit.recipes.results import read_result
 from minivit.recipes.supervised import Supervised
 from minivit.recipes.trainer import Trainer
 
@@ -137,3 +138,23 @@ def test_the_training_program_trains_and_resumes_on_photos(pets, tmp_path, monke
     (pets / "images" / "beagle_101.jpg").write_bytes(b"no image")
     again = replace(options, out=tmp_path / "other", pictures=False)
     assert program.main(again) == 1, "the broken file ends the run with an error, not with a traceback"
+
+
+def test_weights_are_transferred_to_photos_read_as_google_reads_them(pets, tmp_path, monkeypatch):
+    weights = tmp_path / "weights.safetensors"
+    model = models.VisionTransformer(image_size=16, patch_size=8, dim=12, depth=1, heads=2, mlp_dim=16, num_classes=5)
+    interop.save(model, weights, {"mean": [0.5] * 3, "std": [0.5] * 3, "classes": list("abcde")})
+    spec = importlib.util.spec_from_file_location("finetune", ROOT / "examples" / "finetune.py")
+    program = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "finetune", program)
+    spec.loader.exec_module(program)
+    out = tmp_path / "run"
+    options = program.Options(
+        dataset="pets", weights=str(weights), image_size=32, preprocessing="google", crop_area=0.05, steps=2,
+        batch_size=8, threads=1, pictures=False, out=out,
+    )  # fmt: skip
+    assert program.main(options) == 0
+    result = read_result(out / "results.json")
+    assert (result["dataset"], result["images"], result["image_size"]) == ("pets", 6, 32)
+    assert "--preprocessing google" in result["command"]
+    assert "--crop-area 0.05" in result["command"]

@@ -202,5 +202,9 @@ def test_the_presets() -> None:
     assert (google["optimizer"], google["nesterov"], google["learning_rate"]) == ("sgd", False, 0.01)
     assert (google["batch_size"], google["steps"], google["warmup"], google["weight_decay"]) == (512, 10_000, 0.05, 0.0)
     assert transfer_preset("full", "google", "cifar100")["learning_rate"] == 0.03
+    pets = transfer_preset("full", "google", "pets")
+    assert (pets["steps"], pets["steps"] * pets["warmup"], pets["crop_area"]) == (500, 100, 0.05)
+    assert transfer_preset("full", "google", "imagenet")["steps"] == 20_000
+    assert transfer_preset("full", "adamw", "pets")["crop_area"] == 0.0
     assert transfer_preset("full", "adamw", "cifar10")["layer_decay"] == 0.75
     assert not transfer_preset("head", "adamw", "digits")["flip"]
