@@ -166,10 +166,10 @@ class Program:
         self._name(paths)
 
     def _say(self, split: str, results: dict) -> None:
-        weighted = results.get("weighted_accuracy")
+        votes = ", ".join(f"{found['vote']} {100 * found['accuracy']:.2f} %" for found in results.get("votes", ()))
         self.console.message(
             f"{split} accuracy {100 * results[f'{split}_accuracy']:.2f} %"
-            + (f" by majority, {100 * weighted:.2f} % by weighted votes" if weighted is not None else "")
+            + (f" (votes: {votes})" if votes else "")
             + f" on {results['images']} images; everything is in {self.folder}"
         )
 

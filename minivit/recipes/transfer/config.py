@@ -45,6 +45,8 @@ class TransferConfig(TrainConfig):
     """Folder in which --mode probe and knn keep features, for other runs to read; by default it is in the run's own."""
     neighbours: int = 20
     """Training images that vote, for --mode knn."""
+    vote: Literal["weighted", "majority"] = "weighted"
+    """How they vote: by exp(similarity / temperature), as in DINO, or with one voice each; a result has both."""
     temperature: float = 0.07
     """Of their weighted vote."""
 
@@ -56,6 +58,7 @@ class TransferConfig(TrainConfig):
             "preset": ("adamw", "google"),
             "interpolation": INTERPOLATIONS,
             "positions": tuple(METHODS),
+            "vote": ("weighted", "majority"),
         }.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {getattr(self, name)!r}")

@@ -42,7 +42,7 @@ class FrozenEvaluation:
     Attributes
     ----------
     final_result : Classification
-        Of the last `run`: by the majority of the neighbours, or by the probe.
+        Of the last `run`: by the neighbours' vote that the configuration names, or by the probe.
     neighbours : array (N, k) or None
         For each evaluated image the most similar training images.
     """
@@ -113,7 +113,7 @@ class FrozenEvaluation:
             "parameters": self.encoder.count_parameters(),
             **self.task.results(),
             "threads": self.workers.count,
-            "settings": dataclasses.asdict(self.config),
+            "settings": {**dataclasses.asdict(self.config), "features": None},  # where they lie changes nothing
             "model": self.task.pretrained.config,
         }
 
@@ -134,10 +134,10 @@ class FrozenEvaluation:
         for kind in VOTES:
             scores = votes(labels, similarity, classes, kind, self.config.temperature)
             found[kind] = judge(scores, self.evaluated.labels)
-        self.final_result = found["majority"]
+        self.final_result = found[self.config.vote]
         return {
-            f"{self.split}_accuracy": found["majority"].accuracy,
-            "weighted_accuracy": found["weighted"].accuracy,
+            f"{self.split}_accuracy": self.final_result.accuracy,
+            "votes": [{"vote": kind, "accuracy": result.accuracy} for kind, result in found.items()],
             "neighbours": self.config.neighbours,
             "temperature": self.config.temperature,
         }
