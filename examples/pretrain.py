@@ -22,6 +22,7 @@ STARTED = time.monotonic()
 import tyro  # noqa: E402
 
 from minivit.backend import backend_for_device  # noqa: E402
+from minivit.backend.cpu.threads import Workers  # noqa: E402
 from minivit.recipes.console import Console, in_words  # noqa: E402
 from minivit.recipes.figures import style  # noqa: E402
 from minivit.recipes.pictures import draw_learning_curve  # noqa: E402
@@ -125,10 +126,10 @@ def draw(trainer: Trainer) -> list[Path]:
     drawing, pretraining, folder = style(), trainer.procedure, trainer.folder
     if drawing is None:
         return []
-    with drawing:
+    with drawing, Workers(pretraining.workers.count) as workers:  # the run's own are closed
         curve = draw_learning_curve(folder.metrics, folder.path / "learning_curve.png", pretraining.task.titles)
         shown = pretraining.dataset(trainer.split)
-        return [curve, *pretraining.task.draw(pretraining.model, shown, folder.path, pretraining.workers)]
+        return [curve, *pretraining.task.draw(pretraining.model, shown, folder.path, workers)]
 
 
 if __name__ == "__main__":
