@@ -27,7 +27,7 @@ from minivit import data, models  # noqa: E402
 from minivit.backend import backend_for_device  # noqa: E402
 from minivit.recipes.config import TrainConfig  # noqa: E402
 from minivit.recipes.console import Console  # noqa: E402
-from minivit.recipes.data_size import AUGMENTATIONS, crossings, curves, draw_sizes, size_table  # noqa: E402
+from minivit.recipes.data_size import AUGMENTATIONS, TRAINING, crossings, curves, draw_sizes, size_table  # noqa: E402
 from minivit.recipes.presets import preset_settings  # noqa: E402
 from minivit.recipes.program import exit_code, load_images, repeatable_command, run_to_result  # noqa: E402
 from minivit.recipes.results import write_result, write_text  # noqa: E402
@@ -44,22 +44,22 @@ class Options:
     """cifar10, cifar100, digits, shapes, or a folder of images."""
     data_dir: str | None = None
     """Where data sets lie or are downloaded to; before it $MINIVIT_DATA and the user cache are searched."""
-    models: tuple[str, ...] = ("vit_micro_cifar", "resnet_micro_cifar")
+    models: tuple[str, ...] = ("vit_nano_cifar", "resnet_nano_cifar")
     """Names of minivit.models; the lead of the second over the first is drawn."""
-    sizes: tuple[int, ...] = (500, 1000, 2500, 5000, 10000, 25000, 0)
+    sizes: tuple[int, ...] = (500, 1500, 5000, 15000, 0)
     """Numbers of training images; 0 stands for all."""
     augmentations: tuple[str, ...] = tuple(AUGMENTATIONS)
     """Of minivit.recipes.data_size.AUGMENTATIONS."""
     seeds: tuple[int, ...] = (0,)
     """Of weights, shuffles, augmentation, and of which images are taken."""
-    steps: int = 1200
+    steps: int = 1000
     """Of each run, whatever the size of its training set."""
     batch_size: int = 64
     """Images in a step."""
     optimizer: str | None = None
-    """As for train_cifar.py; by default the data set's."""
+    """As for train_cifar.py; by default what suits the model's family."""
     learning_rate: float | None = None
-    """Of every run; by default the data set's."""
+    """Of every run; by default what suits the model's family."""
     test: bool = True
     """Evaluate the test set once at the end of each run. Without it, the held-out images: for choosing settings."""
     out: Path = Path("runs/vit-or-resnet")
@@ -114,7 +114,9 @@ def check(options: Options) -> None:
 
 
 def configuration(options: Options, kind: str, model: str, size: int, augmentation: str, seed: int) -> TrainConfig:
-    """The settings of one run: what the models share, but for the augmentation, is the data set's preset."""
+    """The settings of one run: the data set's preset, with the family's training and the augmentation."""
+    training = TRAINING[models.find(model).family.__name__]
+    given = {"optimizer": options.optimizer, "learning_rate": options.learning_rate}
     return TrainConfig(
         dataset=options.dataset,
         data_dir=options.data_dir,
@@ -122,14 +124,12 @@ def configuration(options: Options, kind: str, model: str, size: int, augmentati
         training_images=size or None,
         steps=options.steps,
         batch_size=options.batch_size,
-        optimizer=options.optimizer,
-        learning_rate=options.learning_rate,
         seed=seed,
         test=options.test,
         validation=0.0 if options.test else None,
         device=options.device,
         threads=options.threads,
-        **AUGMENTATIONS[augmentation],
+        **{**training, **AUGMENTATIONS[augmentation], **{key: value for key, value in given.items() if value}},
     ).filled(preset_settings(kind))
 
 
