@@ -83,9 +83,10 @@ def draw_answers(answers: np.ndarray, path: Path) -> Path:
         The file. matplotlib has to be installed.
     """
     percent = 100 * answers / np.maximum(answers.sum(1, keepdims=True), 1)
+    darkest = max(50.0, percent.max())
     figure = new_figure(5.2, 5.4)
     figure.suptitle(
-        f"{100 * np.trace(answers) / answers.sum():.1f} % right. Each square is a neighbour of the middle patch:\n"
+        f"{100 * np.trace(answers) / answers.sum():.1f} % of {answers.sum():,} questions answered rightly. Each square is a neighbour:\n"
         "how often it was taken for which (%)",
         fontsize=9,
     )
@@ -93,12 +94,14 @@ def draw_answers(answers: np.ndarray, path: Path) -> Path:
         axes = figure.add_subplot(3, 3, neighbour + 1)
         cells = np.full(PATCHES, np.nan)
         cells[list(NEIGHBOURS)] = percent[number]
-        axes.imshow(cells.reshape(SIDE, SIDE), cmap="Blues", vmin=0, vmax=max(50.0, percent.max()))
+        axes.imshow(cells.reshape(SIDE, SIDE), cmap="Blues", vmin=0, vmax=darkest)
         for answer, share in zip(NEIGHBOURS, percent[number], strict=True):
             row, column = divmod(answer, SIDE)
-            right = answer == neighbour
-            colour = RED if right else INK
-            axes.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=8, color=colour)
+            colour = "white" if share > 0.55 * darkest else INK
+            weight = "bold" if answer == neighbour else "normal"
+            axes.text(
+                column, row, f"{share:.0f}", ha="center", va="center", fontsize=8, color=colour, fontweight=weight
+            )
         axes.set_xticks([])
         axes.set_yticks([])
     return save_figure(figure, path)
