@@ -86,8 +86,8 @@ def draw_answers(answers: np.ndarray, path: Path) -> Path:
     darkest = max(50.0, percent.max())
     figure = new_figure(5.2, 5.4)
     figure.suptitle(
-        f"{100 * np.trace(answers) / answers.sum():.1f} % of {answers.sum():,} questions answered rightly. Each square is a neighbour:\n"
-        "how often it was taken for which (%)",
+        f"{100 * np.trace(answers) / answers.sum():.1f} % of {answers.sum():,} answers are right. Each square is a\n"
+        "neighbour of the middle patch: how often it was taken for which (%)",
         fontsize=9,
     )
     for number, neighbour in enumerate(NEIGHBOURS):
