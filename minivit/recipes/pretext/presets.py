@@ -10,7 +10,7 @@ from minivit.recipes.presets import preset_settings
 PRESETS: dict[str, dict[str, Any]] = {
     "context": {"label_smoothing": 0.0},
     "rotation": {"label_smoothing": 0.0, "flip": False},
-    "inpainting": {"label_smoothing": 0.0, "mask": "random_patches"},
+    "inpainting": {"label_smoothing": 0.0, "mask": "random_patches", "batch_size": 32},
 }
 
 
