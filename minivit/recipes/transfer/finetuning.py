@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minivit import augment
 from minivit.data import Dataset, Splits
 from minivit.interop.atomic import written_whole
 from minivit.models.transfer import HEADS
@@ -63,7 +64,8 @@ class Finetuning(Supervised):
     def prepare(self, step: TrainingStep, number: int) -> PreparedBatch:
         """The batch of a step, of the model's image size."""
         batch = super().prepare(step, number)
-        return replace(batch, images=self.task.resized(batch.images))
+        bounded = not self.config.rotate_colors  # rotated colours may be brighter than white
+        return replace(batch, images=self.task.resized(batch.images, bounded))
 
     def evaluate(self, split: str) -> Classification:
         """Accuracy, loss and confusion matrix on a split."""
@@ -84,7 +86,7 @@ class Finetuning(Supervised):
         dataset = self.dataset(split)
         chosen = np.linspace(0, len(dataset) - 1, count).astype(int)
         few = dataset.subset(chosen)
-        few = replace(few, images=self.task.resized(few.images))
+        few = replace(few, images=augment.resize(few.images[:], self.task.image_size, self.config.interpolation))
         return few, replace(result, predictions=result.predictions[chosen])
 
     def write_inputs(self, folder: Path) -> None:

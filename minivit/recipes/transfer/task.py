@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minivit import augment, models
-from minivit.backend import Array
+from minivit.backend import Array, array_module
 from minivit.data import Dataset, Splits
 from minivit.nn import Module
 from minivit.recipes.transfer.config import TransferConfig
@@ -92,9 +92,19 @@ class TransferTask:
         """Bytes (B, C, H, W) to what the model takes: normalised, then resized."""
         return self.resized(augment.normalize(images, self.pretrained.mean, self.pretrained.std))
 
-    def resized(self, images: Array) -> Array:
-        """Images of the model's size."""
-        return augment.resize(images, self.image_size, self.config.interpolation)
+    def resized(self, images: Array, bounded: bool = True) -> Array:
+        """Normalised images (B, C, H, W) of the model's size.
+
+        Bicubic interpolation overshoots at edges. Pillow, through which networks such as DeiT have seen their training
+        images, cuts that off at black and white; so does this if `bounded`.
+        """
+        resized = augment.resize(images, self.image_size, self.config.interpolation)
+        if resized is images or not bounded:
+            return resized
+        xp = array_module(images)
+        mean, std = np.array(self.pretrained.mean), np.array(self.pretrained.std)
+        black, white = (xp.asarray(((level - mean) / std).astype(np.float32))[:, None, None] for level in (0, 1))
+        return xp.minimum(xp.maximum(resized, black), white)
 
     def input_settings(self) -> dict[str, Any]:
         """Size and normalisation of the inputs."""

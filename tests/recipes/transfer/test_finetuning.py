@@ -57,13 +57,24 @@ def test_another_image_size_resizes_images_and_positions(make_finetuning) -> Non
     assert batch.images.shape == (64, 1, 12, 12)
     assert finetuning.model.config["image_size"] == 12
     assert "resized pos_embed (1, 5, 12) -> (1, 10, 12) (timm)" in finetuning.task.describe()
-    small = augment.normalize(finetuning.test_set.images[:2], (0.25,), (0.5,))
-    np.testing.assert_array_equal(
-        finetuning.task.inputs(finetuning.test_set.images[:2]), augment.resize(small, 12, "bilinear")
+    images = finetuning.test_set.images[:2]
+    found = finetuning.task.inputs(images)
+    np.testing.assert_allclose(
+        found, augment.normalize(augment.resize(images, 12, "bilinear"), (0.25,), (0.5,)), atol=1.01 / 255 / 0.5
     )
     few, _ = finetuning.shown_examples(finetuning.evaluate("test"), "test", 3)
     assert few.images.shape == (3, 1, 12, 12)
     assert few.images.dtype == np.uint8
+
+
+def test_resizing_does_not_make_white_whiter(make_finetuning) -> None:
+    task = make_finetuning(image_size=12).task
+    images = np.zeros((1, 1, 8, 8), np.uint8)
+    images[..., 4:] = 255
+    found = task.inputs(images)
+    assert found.dtype == np.float32
+    assert (found.min(), found.max()) == (-0.5, 1.5)  # black and white less the mean, over the std
+    assert task.resized(augment.normalize(images, (0.25,), (0.5,)), bounded=False).max() > 1.51
 
 
 class Backwards(Hook):
