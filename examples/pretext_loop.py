@@ -45,6 +45,8 @@ from minivit.recipes.transfer.frozen import FrozenEvaluation
 from minivit.recipes.transfer.presets import transfer_preset
 
 RANDOM = "random weights"
+# As the data set's own model is trained from random weights, so that these are not at a disadvantage.
+FINETUNING: dict[str, Any] = {"optimizer": "muon", "learning_rate": 2e-3, "layer_decay": 1.0}
 MODES = {"probe": "linear probe", "full": "fine-tuning"}
 
 
@@ -60,7 +62,7 @@ class Options:
     """Pretext tasks."""
     model: str | None = None
     """As for pretrain.py; by default the one of each task's preset."""
-    labels: tuple[int, ...] = (250, 1000)
+    labels: tuple[int, ...] = (500,)
     """Numbers of labelled images, as many of each class."""
     modes: tuple[str, ...] = tuple(MODES)
     """probe: a linear classifier of frozen features; full: all weights."""
@@ -70,7 +72,7 @@ class Options:
     """Budget of each task: the first seed's run measures how many steps fit, the others make as many."""
     pretrain_steps: tuple[int, ...] = ()
     """Steps of each task, in the order of --tasks, in place of a budget."""
-    finetune_steps: int = 400
+    finetune_steps: int = 300
     """Steps of each fine-tuning."""
     out: Path = Path("runs/pretext-loop")
     """Folder of the runs and of the result."""
@@ -181,6 +183,7 @@ class Loop:
             training_images=labels,
             steps=self.options.finetune_steps if mode == "full" else None,
             seed=seed,
+            **(FINETUNING if mode == "full" else {}),
             **self._shared(),
         ).filled(transfer_preset(mode, "adamw", self.kind))
         preset = transfer_preset(mode, "adamw", self.kind)
