@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from itertools import pairwise
 from typing import Any
 
@@ -167,8 +168,11 @@ def _build(config: dict[str, Any]) -> Any:
             self.norm = nn.LayerNorm(dim, eps=config["eps"])
             if config["pool"] == "sequence":
                 self.pool_score = nn.Linear(dim, 1, bias=False)
+            width = config["representation_size"] or dim
+            if config["representation_size"]:
+                self.pre_logits = nn.Sequential(OrderedDict(fc=nn.Linear(dim, width), act=nn.Tanh()))
             if config["num_classes"]:
-                self.head = nn.Linear(dim, config["num_classes"])
+                self.head = nn.Linear(width, config["num_classes"])
 
         def forward(self, images: Any) -> Any:
             x = self.patch_embed(images)
@@ -185,6 +189,8 @@ def _build(config: dict[str, Any]) -> Any:
                 x = x.mean(1)
             else:
                 x = (torch.softmax(self.pool_score(x), 1) * x).sum(1)
+            if config["representation_size"]:
+                x = self.pre_logits(x)
             return self.head(x) if config["num_classes"] else x
 
     return Twin()

@@ -75,10 +75,12 @@ class TextTransformer(Module):
         if pool == "cls":
             self.cls_token = Parameter(np.zeros((1, 1, dim), np.float32))
         self.pos_embed = Parameter(np.zeros((1, max_length + (pool == "cls"), dim), np.float32))
-        rates = [drop_path * block / max(depth - 1, 1) for block in range(depth)]
         with init.deferred():  # all weights are drawn below, or loaded
             self.pos_drop = Dropout(dropout)
-            self.blocks = [TransformerBlock(dim, heads, mlp_dim, True, dropout, rate, gelu, eps) for rate in rates]
+            self.blocks = [
+                TransformerBlock(dim, heads, mlp_dim, True, dropout, drop_path * i / max(depth - 1, 1), gelu, eps)
+                for i in range(depth)
+            ]
             self.norm = LayerNorm(dim, eps)
             self.head = Linear(dim, num_classes)
         if initialization != "none":

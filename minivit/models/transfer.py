@@ -12,6 +12,7 @@ from minivit.models.positions import METHODS, resize_positions
 from minivit.nn import Module
 
 HEADS = ("head.", "fc.")  # what timm calls the last linear map of Transformers and of residual networks
+PRE_LOGITS = "pre_logits."
 POSITIONS = "pos_embed"
 
 
@@ -59,8 +60,9 @@ def transfer(
 ) -> tuple[Module, TransferReport]:
     """Make a model for another task from one that has learned something.
 
-    The head is replaced by a new one of zeros, so that the first gradient of the rest is zero too and the head begins
-    alone (Dosovitskiy et al. 2020, arXiv:2010.11929, appendix B.1.1: "a single, zero-initialized linear layer").
+    The head, with pre_logits if there are any, is replaced by a new one of zeros, so that the first gradient of the
+    rest is zero too and the head begins alone (Dosovitskiy et al. 2020, arXiv:2010.11929, appendix B.1.1: "a single,
+    zero-initialized linear layer").
 
     Parameters
     ----------
@@ -106,6 +108,8 @@ def transfer(
             f"{channels}; convert the images, or take a model that was trained on such"
         )
     changed: dict[str, Any] = {**settings, "num_classes": num_classes}
+    if config.get("representation_size"):
+        changed = {"representation_size": None, **changed}
     if image_size is not None and "image_size" in config:
         changed["image_size"] = image_size
     unknown = sorted(set(changed) - set(config))
@@ -125,7 +129,7 @@ def _fitted(model: Module, new: Module, report: TransferReport) -> dict[str, np.
     old, wanted = model.state_dict(), new.state_dict()
     state: dict[str, np.ndarray] = {}
     for name, array in old.items():
-        if name.startswith(HEADS):
+        if name.startswith(HEADS) or (name.startswith(PRE_LOGITS) and name not in wanted):
             report.dropped[name] = array.shape
         elif name == POSITIONS and array.shape != wanted[name].shape:
             class_token = "cls_token" in old

@@ -6,7 +6,9 @@ of Transformer blocks lets the tokens exchange information. A linear head reads 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -58,6 +60,9 @@ class VisionTransformer(Module):
         Exact or approximate.
     eps : float
         Of the LayerNorms.
+    representation_size : int, optional
+        Width of a further linear map with tanh between the pooled vector and the head, called pre_logits: a part of the
+        paper's models while they are pre-trained, dropped when they are fine-tuned (appendix B.1.1). None: there is no such map.
     initialization : {"timm", "paper", "fan_in", "none"}
         "timm": truncated normal of 0.02; the patches' projection uniform, as PyTorch's convolutions. "paper" (Google's
         code): LeCun normal for patches, Xavier uniform for the rest, a zero head. "fan_in": truncated normal of
@@ -93,6 +98,7 @@ class VisionTransformer(Module):
         qkv_bias: bool = True,
         gelu: str = "none",
         eps: float = 1e-6,
+        representation_size: int | None = None,
         initialization: str = "timm",
         seed: int = 0,
         checkpoint_blocks: bool = False,
@@ -108,18 +114,22 @@ class VisionTransformer(Module):
         if positions == "learnable":
             self.pos_embed = Parameter(np.zeros((1, self.position_count, dim), np.float32))
         self._fixed_positions: dict[tuple[str, Any], Tensor] = {}  # one for each device and dtype
-        rates = [drop_path * block / max(depth - 1, 1) for block in range(depth)]
         with init.deferred():  # all weights are drawn below, or loaded
             self.patch_embed: Module = (
                 ConvolutionalStem(channels, stem, dim) if stem else PatchEmbedding(channels, dim, patch_size)
             )
             self.pos_drop = Dropout(dropout)
-            self.blocks = [TransformerBlock(dim, heads, mlp_dim, qkv_bias, dropout, rate, gelu, eps) for rate in rates]
+            self.blocks = [
+                TransformerBlock(dim, heads, mlp_dim, qkv_bias, dropout, drop_path * i / max(depth - 1, 1), gelu, eps)
+                for i in range(depth)
+            ]
             self.norm = LayerNorm(dim, eps)
             if pool == "sequence":
                 self.pool_score = Linear(dim, 1, bias=False)  # softmax would not see a bias
+            if representation_size:
+                self.pre_logits = PreLogits(dim, representation_size)
             if num_classes:
-                self.head = Linear(dim, num_classes)
+                self.head = Linear(representation_size or dim, num_classes)
         if initialization != "none":
             self.initialize(initialization, seed)
         for name, parameter in self.named_parameters():
@@ -140,7 +150,7 @@ class VisionTransformer(Module):
 
         Returns
         -------
-        Tensor of shape (B, num_classes), or (B, dim) without a head
+        Tensor of shape (B, num_classes), or (B, num_features) without a head
 
         Raises
         ------
@@ -149,10 +159,12 @@ class VisionTransformer(Module):
         """
         features = self.forward_features(images)  # (B, N, D)
         pooled = self.pool(features)  # (B, D)
+        if self.config["representation_size"]:
+            pooled = self.pre_logits(pooled)  # (B, R)
         return self.head(pooled) if self.config["num_classes"] else pooled
 
     def pool(self, features: Tensor) -> Tensor:
-        """Tokens (B, N, D) to the vector (B, D) that the head reads."""
+        """Tokens (B, N, D) to one vector (B, D)."""
         kind = self.config["pool"]
         if kind == "cls":
             return features[:, 0]
@@ -205,7 +217,7 @@ class VisionTransformer(Module):
     @property
     def num_features(self) -> int:
         """Numbers in a feature vector, which the head reads."""
-        return int(self.config["dim"])
+        return int(self.config["representation_size"] or self.config["dim"])
 
     def initialize(self, name: str, seed: int) -> None:
         """Draw all weights anew, each from a stream of its own.
@@ -235,7 +247,7 @@ class VisionTransformer(Module):
         """Of Google's `vit_jax/models_vit.py`."""
         if path == "pos_embed":
             return init.normal(0.02)
-        if path == "patch_embed.proj.weight" and not self.config["stem"]:
+        if path == "pre_logits.fc.weight" or (path == "patch_embed.proj.weight" and not self.config["stem"]):
             return init.lecun_normal
         if path in ("cls_token", "head.weight"):
             return init.zeros
@@ -266,6 +278,22 @@ class VisionTransformer(Module):
     def describe(self) -> str:
         """The model's settings."""
         return ", ".join(f"{key}={value!r}" for key, value in self.config.items() if key not in ("seed",))
+
+
+class PreLogits(Module):
+    """Linear, tanh: timm's name for it, which holds the linear map as ``fc``.
+
+    Parameters
+    ----------
+    dim, representation_size : int
+    """
+
+    def __init__(self, dim: int, representation_size: int) -> None:
+        self.fc = Linear(dim, representation_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, D) -> (B, R)."""
+        return ops.tanh(self.fc(x))
 
 
 def _each_third(draw: init.Initializer) -> init.Initializer:
@@ -303,7 +331,16 @@ def sincos_positions(side: int, dim: int, class_token: bool, temperature: float 
 
 
 def _check(config: dict[str, Any]) -> None:
-    """Raise a ValueError for settings that do not fit together."""
+    """Raise a ValueError for settings that are no settings, or do not fit together."""
+    for key, least in {
+        **dict.fromkeys(("image_size", "patch_size", "dim", "depth", "heads", "mlp_dim", "channels"), 1),
+        **dict.fromkeys(("num_classes", "representation_size"), 0),
+    }.items():
+        value = config[key] or 0
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+            raise ValueError(f"VisionTransformer: {key} has to be a whole number of at least {least}; got {config[key]!r}")
+    if isinstance(config["eps"], bool) or not isinstance(config["eps"], Real) or not 0.0 < config["eps"] < math.inf:
+        raise ValueError(f"VisionTransformer: eps has to be a positive number; got {config['eps']!r}")
     for key, allowed in {
         "pool": ("cls", "mean", "sequence"),
         "positions": ("learnable", "sincos2d", "none"),

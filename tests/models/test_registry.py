@@ -75,6 +75,9 @@ def test_every_named_model_is_listed_and_counted():
         ("vit_base_patch16_224", {"num_classes": 0}, 85_798_656),
         ("vit_base_patch16_224", {"image_size": 384}, 86_859_496),
         ("vit_base_patch16_224", {"num_classes": 21_843}, 102_595_923),
+        # Google's imagenet21k files have pre_logits of width D: D² + D more.
+        ("vit_base_patch16_224", {"num_classes": 21_843, "representation_size": 768}, 103_186_515),
+        ("vit_large_patch16_224", {"num_classes": 21_843, "representation_size": 1024}, 326_740_307),
         ("vit_base_patch16_224", {"pool": "mean"}, 86_566_120),
         ("vit_base_patch32_224", {"pool": "mean"}, 88_222_696),
         ("vit_base_patch16_224", {"image_size": 32, "patch_size": 4, "num_classes": 10}, 85_152_010),

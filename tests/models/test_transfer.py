@@ -46,6 +46,19 @@ def test_another_head_on_the_same_features(pool: str) -> None:
     assert set(report.kept) == set(before) - {"head.weight", "head.bias"}
 
 
+def test_pre_logits_belong_to_the_old_head() -> None:
+    old = made(representation_size=9)
+    assert old.num_features == 9
+    for classes in (0, 7):
+        new, report = transfer(old, num_classes=classes)
+        assert new.config["representation_size"] is None
+        assert {"pre_logits.fc.weight": (9, 12), "pre_logits.fc.bias": (9,)}.items() <= report.dropped.items()
+        assert not any("pre_logits" in name for name in new.state_dict())
+    kept, report = transfer(old, num_classes=7, representation_size=9)
+    np.testing.assert_array_equal(kept.pre_logits.fc.weight.numpy(), old.pre_logits.fc.weight.numpy())
+    assert report.new == {"head.weight": (7, 9), "head.bias": (7,)}
+
+
 def test_a_task_with_as_many_classes_is_another_task_all_the_same() -> None:
     new, report = transfer(made(), num_classes=5)
     assert not new.state_dict()["head.weight"].any()

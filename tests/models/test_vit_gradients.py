@@ -30,6 +30,7 @@ VARIANTS = {
     "plain": {},
     "mean, sin-cos": {"pool": "mean", "positions": "sincos2d", "gelu": "tanh"},
     "sequence, no positions": {"pool": "sequence", "positions": "none", "qkv_bias": False},
+    "pre_logits": {"representation_size": 5},
     "stem": {"stem": (5,), "pool": "mean"},
     "masks": {"dropout": 0.3, "drop_path": 0.4},
     "checkpointed": {"checkpoint_blocks": True, "dropout": 0.3},

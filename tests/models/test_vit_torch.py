@@ -62,6 +62,8 @@ def torch_vit(state, images, config, stem=()):
         pooled = (torch.softmax(linear(x, "pool_score"), 1).transpose(1, 2) @ x).squeeze(1)
     else:
         pooled = x[:, 0] if config["pool"] == "cls" else x.mean(1)
+    if config["representation_size"]:
+        pooled = torch.tanh(linear(pooled, "pre_logits.fc"))
     return linear(pooled, "head")
 
 
@@ -74,6 +76,7 @@ def torch_vit(state, images, config, stem=()):
         {"pool": "sequence"},
         {"pool": "mean", "stem": (5, 6)},
         {"checkpoint_blocks": True},
+        {"representation_size": 9},
     ],
     ids=str,
 )
