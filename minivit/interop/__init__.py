@@ -1,7 +1,19 @@
-"""Weights in and out: minivit's own checkpoints, and files with timm's names, as DeiT's and torchvision's are."""
+"""Weights in and out: minivit's own checkpoints, and the files of timm, DeiT, Google, Hugging Face and torchvision."""
 
 from minivit.interop.checkpoint import checkpoint_header
 from minivit.interop.errors import WeightsError
-from minivit.interop.weights import SUFFIXES, load, load_model, save
+from minivit.interop.flavour import flavour_text
+from minivit.interop.reading import SUFFIXES
+from minivit.interop.weights import FORMATS, load, load_model, read_metadata, save
 
-__all__ = ["SUFFIXES", "WeightsError", "checkpoint_header", "load", "load_model", "save"]
+__all__ = [
+    "FORMATS",
+    "SUFFIXES",
+    "WeightsError",
+    "checkpoint_header",
+    "flavour_text",
+    "load",
+    "load_model",
+    "read_metadata",
+    "save",
+]

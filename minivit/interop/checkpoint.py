@@ -22,6 +22,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from minivit.interop.companion import json_object
 from minivit.interop.contents import Contents, WeightsFile
 from minivit.interop.errors import WeightsError
 from minivit.nn import Module
@@ -71,7 +72,7 @@ def read(file: WeightsFile) -> Contents:
     if file.header["format"] != FORMAT:
         raise WeightsError(f"{file.path} is a {file.header['format']!r}, this minivit reads {FORMAT!r}; update minivit")
     try:
-        metadata = json.loads(file.header["metadata"])
+        metadata = json_object(file.header["metadata"])
         model = metadata.pop("model")
         encoder = model["config"].get("encoder")
         made_of = encoder if isinstance(encoder, dict) else model
@@ -83,7 +84,7 @@ def read(file: WeightsFile) -> Contents:
     state = {name: array for name, array in file.arrays.items() if not name.startswith(RESUME)}
     if isinstance(encoder, dict):
         state = {name.removeprefix(ENCODER): array for name, array in state.items() if name.startswith(ENCODER)}
-    return Contents(state, name, config, True, metadata)
+    return Contents(state, name, config, frozenset(config), metadata=metadata)
 
 
 def _config_of(model: Module) -> dict[str, Any]:

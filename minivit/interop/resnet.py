@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from minivit.interop.contents import Contents, WeightsFile
+from minivit.interop.flavour import CONVENTION, SHAPES, described
 
 STEMS = {7: "imagenet", 3: "cifar"}  # by the side of the first kernel
 COUNTER = "num_batches_tracked"  # how many batches the running statistics have seen: older files lack it
@@ -29,9 +30,12 @@ def read(file: WeightsFile) -> Contents:
         prefix, _, last = name.rpartition(".")
         if last == "running_mean":
             arrays.setdefault(f"{prefix}.{COUNTER}", np.zeros((), np.int64))
-    if "layer1.0.conv1.weight" in arrays:
-        return Contents(arrays, "ResNet", _resnet(arrays))
-    return Contents(arrays, "WideResNet", _wide_resnet(arrays))
+    wide = "layer1.0.conv1.weight" not in arrays
+    facts = {"bn_eps": (1e-5, CONVENTION), "head": (f"{_classes(arrays)} classes", SHAPES)}
+    metadata = described("timm", facts)
+    if wide:
+        return Contents(arrays, "WideResNet", _wide_resnet(arrays), metadata=metadata)
+    return Contents(arrays, "ResNet", _resnet(arrays), metadata=metadata)
 
 
 def _resnet(arrays: dict[str, np.ndarray]) -> dict[str, Any] | None:
@@ -69,4 +73,4 @@ def _count(arrays: dict[str, np.ndarray], pattern: str) -> int:
 
 def _classes(arrays: dict[str, np.ndarray]) -> int:
     head = arrays.get("fc.weight")
-    return 0 if head is None else int(head.shape[0])
+    return int(head.shape[0]) if head is not None and head.ndim == 2 else 0

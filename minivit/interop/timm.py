@@ -1,33 +1,37 @@
 """Vision Transformers with timm's names, as timm and DeiT write them: the names that minivit's models use themselves.
 
-They hold weights only: which model they are of is told from the shapes, and the flavour is timm's (exact GELU,
-LayerNorm eps 1e-6).
+The flavour is timm's: exact GELU, LayerNorm eps 1e-6 (timm/layers/norm.py). Which model it is, is told from the shapes.
+A config.json beside the file, as timm writes it for the Hugging Face hub, adds mean, std and the share that is cropped.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from minivit import models
+from minivit.interop.companion import read_beside
 from minivit.interop.contents import Contents, WeightsFile
 from minivit.interop.errors import WeightsError
+from minivit.interop.flavour import CONVENTION, SHAPES, described, model_facts, statistics
+from minivit.interop.shapes import rows, settings_of
+
+FLAVOUR: dict[str, Any] = {"gelu": "none", "eps": 1e-6}
 
 
 def recognises(file: WeightsFile) -> bool:
     """Whether the names are timm's for a Vision Transformer."""
-    return "blocks.0.attn.qkv.weight" in file.arrays
+    return any(name.startswith("blocks.0.") for name in file.arrays)
 
 
 def read(file: WeightsFile) -> Contents:
-    """The weights, and the named model that has their shapes (no settings if there is none).
+    """The weights, and the model that has their shapes (no settings if its number of heads is not known).
 
     Raises
     ------
     WeightsError
-        If they are of a variant that `minivit.models.VisionTransformer` is not.
+        If they are of a variant that `minivit.models.VisionTransformer` is not, or config.json is damaged.
     """
     distilled = [name for name in file.arrays if name.startswith(("dist_token", "head_dist"))]
     if distilled:
@@ -35,31 +39,34 @@ def read(file: WeightsFile) -> Contents:
             f"{file.path} is a distilled DeiT ({', '.join(distilled)}), which has a second head; "
             "take the weights of the plain one"
         )
-    return Contents(file.arrays, "VisionTransformer", _config(file.arrays))
+    config = settings_of(file.arrays, None, **FLAVOUR)
+    flavour = {**FLAVOUR, "representation_size": rows(file.arrays, "pre_logits.fc.weight") or None}
+    settings = config or {**flavour, "num_classes": rows(file.arrays, "head.weight")}
+    facts = {**model_facts(settings, CONVENTION, SHAPES), **_hub_facts(file)}
+    return Contents(file.arrays, "VisionTransformer", config, flavour=flavour, metadata=described("timm", facts))
 
 
-def _config(arrays: dict[str, np.ndarray]) -> dict[str, Any] | None:
-    """Settings of the named model with these shapes: the number of heads cannot be told from the weights alone."""
-    needed = ("patch_embed.proj.weight", "pos_embed", "blocks.0.mlp.fc1.weight")
-    if any(name not in arrays for name in needed):
-        return None
-    patch, positions, hidden = (arrays[name] for name in needed)
-    if patch.ndim != 4 or positions.ndim != 3 or hidden.ndim != 2:
-        return None
-    dim, channels, patch_size, _ = patch.shape
-    class_token = "cls_token" in arrays
-    without = "sequence" if "pool_score.weight" in arrays else "mean"
-    blocks = {name.split(".")[1] for name in arrays if name.startswith("blocks.")}
-    shapes = {"dim": dim, "depth": len(blocks), "mlp_dim": hidden.shape[0], "patch_size": patch_size}
-    for family, known in models.CONFIGS.values():
-        if family is models.VisionTransformer and all(known[key] == value for key, value in shapes.items()):
-            head = arrays.get("head.weight")
-            return {
-                **known,
-                "image_size": math.isqrt(positions.shape[1] - class_token) * patch_size,
-                "num_classes": 0 if head is None else int(head.shape[0]),
-                "channels": channels,
-                "pool": "cls" if class_token else without,
-                "qkv_bias": "blocks.0.attn.qkv.bias" in arrays,
-            }
-    return None
+def write(state: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> dict[str, np.ndarray]:  # noqa: ARG001
+    """The arrays of a file: minivit's own."""
+    return dict(state)
+
+
+def _hub_facts(file: WeightsFile) -> dict[str, tuple[Any, str]]:
+    """What timm's config.json says of the pixels."""
+    found = read_beside(file.path, "config.json")
+    if found is None or "architecture" not in found:  # none of timm's
+        return {}
+    pixels = found.get("pretrained_cfg", found)
+    if not isinstance(pixels, dict):
+        raise WeightsError(f"{file.path.with_name('config.json')}: pretrained_cfg has to be an object")
+    facts: dict[str, tuple[Any, str]] = {}
+    patch = file.arrays.get("patch_embed.proj.weight")
+    channels = patch.shape[1] if patch is not None and patch.ndim == 4 else 3
+    for name in ("mean", "std"):
+        if name in pixels:
+            facts[name] = list(statistics(pixels[name], channels, name, file.path)), "config.json"
+    crop = pixels.get("crop_pct")
+    if isinstance(crop, int | float) and 0 < crop <= 1:
+        facts["crop_fraction"] = float(crop), "config.json"
+        facts["preprocessing"] = "timm", "config.json"
+    return facts

@@ -1,24 +1,55 @@
-"""Loading and saving weights: which container, which format, does it fit."""
+"""Loading and saving weights: which format, which model, does it fit."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from minivit import models
-from minivit.interop import checkpoint, resnet, timm
-from minivit.interop.contents import Contents, WeightsFile
+from minivit.interop import checkpoint, google, huggingface, huggingface_config, torchvision
+from minivit.interop.contents import Contents
+from minivit.interop.correspondence import Rules, expected_shapes
 from minivit.interop.errors import WeightsError
-from minivit.interop.npz_file import read_npz, write_npz
-from minivit.interop.safetensors_file import read_safetensors, write_safetensors
-from minivit.nn import Module, StateError
+from minivit.interop.npz_file import write_npz
+from minivit.interop.reading import read
+from minivit.interop.safetensors_file import write_safetensors
+from minivit.models import VisionTransformer
+from minivit.nn import Module, StateError, init
+from minivit.nn.state import check_state
 
-FORMATS = ("minivit", "timm")
-READERS = (checkpoint, timm, resnet)  # asked in this order whether they know a file
 HEADS = ("head.weight", "fc.weight")
-SUFFIXES = (".safetensors", ".npz")
+
+
+class Format(NamedTuple):
+    """How a format is written.
+
+    Attributes
+    ----------
+    write : callable
+        minivit's arrays and a model's settings -> the format's arrays.
+    rules : callable
+        A model's settings -> the rule for each parameter that the format has a place for.
+    optional : callable
+        Whether a Vision Transformer may lack the parameter of this name.
+    """
+
+    write: Callable[[Mapping[str, np.ndarray], Mapping[str, Any]], dict[str, np.ndarray]]
+    rules: Callable[[Mapping[str, Any]], Rules]
+    optional: Callable[[str], bool]
+
+
+OTHERS = {
+    "google": Format(google.write, google.rules_of, google.optional),
+    "big_vision": Format(google.write_big_vision, google.rules_of, google.optional),
+    "huggingface": Format(huggingface.write, huggingface.rules_of, huggingface.optional),
+    "huggingface_v5": Format(huggingface.write_v5, huggingface.rules_of, huggingface.optional),
+    "torchvision": Format(torchvision.write, torchvision.rules_of, torchvision.optional),
+}
+FORMATS = ("minivit", "timm", *OTHERS)
 
 # Settings that change neither the weights' shapes nor what the model computes from them.
 _FREE_SETTINGS = {
@@ -30,6 +61,7 @@ _FREE_SETTINGS = {
     "zero_init_last",
     "bn_momentum",
 }
+_LARGEST_NAMED = 10**9  # parameters: more than any named model has
 
 
 def load(model_or_name: Module | str, path: str | os.PathLike[str]) -> Module:
@@ -38,11 +70,10 @@ def load(model_or_name: Module | str, path: str | os.PathLike[str]) -> Module:
     Parameters
     ----------
     model_or_name : Module or str
-        A model, whose weights are overwritten; or a name of `minivit.models`, which is made with as many classes as
-        the file has.
+        A model, whose weights are overwritten; or a name of `minivit.models`, which is made with the file's number of
+        classes, GELU, epsilon and pre_logits.
     path : path
-        A checkpoint of minivit (.safetensors), or weights with timm's names, which DeiT and torchvision's ResNets have
-        too (.safetensors, .npz).
+        Weights of minivit, timm, DeiT, Google, Hugging Face or torchvision (.safetensors, .npz, .pth, .pt, .bin).
 
     Returns
     -------
@@ -53,19 +84,12 @@ def load(model_or_name: Module | str, path: str | os.PathLike[str]) -> Module:
     ------
     WeightsError
         If the file cannot be read, is of no known format, or does not fit; each missing, unexpected and mis-shaped name
-        and each differing setting is listed.
+        and each setting that the file states otherwise is listed.
     FileNotFoundError
         If there is no such file.
     """
-    contents = _read(Path(path))
-    if isinstance(model_or_name, str):
-        options: dict[str, Any] = {"initialization": "none"}
-        head = next((contents.state[name] for name in HEADS if name in contents.state), None)
-        if head is not None:
-            options["num_classes"] = int(head.shape[0])
-        model = models.create(model_or_name, **options)
-    else:
-        model = model_or_name
+    contents = read(Path(path))
+    model = _named(model_or_name, contents, Path(path)) if isinstance(model_or_name, str) else model_or_name
     _check_settings(model, contents, Path(path))
     _fill(model, contents, Path(path))
     return model
@@ -77,15 +101,18 @@ def load_model(path: str | os.PathLike[str]) -> tuple[Module, dict[str, Any]]:
     Parameters
     ----------
     path : path
-        As for `load`. A checkpoint of minivit says which model it is; for timm's weights it is the model with these
-        shapes: of Vision Transformers one that has a name, as shapes do not tell the number of heads.
+        As for `load`. A checkpoint of minivit says which model it is; of others it is the model with these shapes. The
+        number of heads stands in Google's shapes and in Hugging Face's config.json; elsewhere it is that of the named
+        models with this width, depth and perceptron.
 
     Returns
     -------
     model : Module
         In evaluation mode.
     metadata : dict
-        What the file says besides: ``classes``, ``mean``, ``std``, ... in a checkpoint of minivit; else empty.
+        What the file says besides: ``classes``, ``mean``, ``std``, ... Of formats other than minivit's own also
+        ``flavour``: GELU, epsilon, heads, head, pre_logits, mean and std, each with where it was found (see
+        `flavour_text`).
 
     Raises
     ------
@@ -94,14 +121,19 @@ def load_model(path: str | os.PathLike[str]) -> tuple[Module, dict[str, Any]]:
     FileNotFoundError
         If there is no such file.
     """
-    contents = _read(Path(path))
+    contents = read(Path(path))
     if contents.config is None or contents.model_class is None:
         raise WeightsError(
             f"{path}: no named model has these shapes; make the model and use minivit.interop.load(model, path)"
         )
-    model = _build(contents.model_class, contents.config, Path(path))
+    model = _build(contents, Path(path))
     _fill(model, contents, Path(path))
     return model.eval(), contents.metadata
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The metadata that `load_model` returns, for a file whose model is made otherwise."""
+    return read(Path(path)).metadata
 
 
 def save(
@@ -119,73 +151,94 @@ def save(
         The suffix decides on the container: .safetensors or .npz.
     metadata : mapping, optional
         What a user of the weights needs, such as ``classes``, ``mean`` and ``std``: see `minivit.interop.checkpoint`.
-    format : {"minivit", "timm"}, optional
-        "minivit" (the default for .safetensors) holds the model's configuration, and `load_model` can make the model
-        from it; "timm" (the default for .npz) holds the weights alone.
+    format : str, optional
+        "minivit" (the default for .safetensors) holds the model's settings, and `load_model` can make the model from
+        it. "timm" (the default for .npz) holds the weights of any model alone. "google", "big_vision", "huggingface",
+        "huggingface_v5" and "torchvision" hold Vision Transformers with learnable positions. Only "huggingface" says
+        which GELU and epsilon belong to the weights, in a config.json that is written beside them, and keeps classes,
+        mean and std; who reads one of the others takes those of the format.
 
     Raises
     ------
     WeightsError
-        If the suffix or format is unknown or the two do not go together, or the configuration does not fit into JSON.
+        If the suffix or format is unknown or the two do not go together, the model is of a kind that the format cannot
+        hold, or the settings do not fit into JSON.
     """
     path = Path(path)
-    suffix = _suffix(path)
-    format = format or ("minivit" if suffix == ".safetensors" else "timm")
+    if path.suffix not in (".safetensors", ".npz"):
+        raise WeightsError(f"{path}: weights are written to a file that ends in .safetensors or .npz")
+    format = format or ("minivit" if path.suffix == ".safetensors" else "timm")
     if format not in FORMATS:
-        raise WeightsError(f"unknown format {format!r}; expected {' or '.join(FORMATS)}")
+        raise WeightsError(f"unknown format {format!r}; expected one of {', '.join(FORMATS)}")
+    hugging_face = format.startswith("huggingface")
     if format == "minivit":
-        if suffix != ".safetensors":
+        if path.suffix != ".safetensors":
             raise WeightsError(
                 f"{path}: a checkpoint of minivit is a .safetensors file; rename it, or use format='timm'"
             )
         header = checkpoint.checkpoint_header(model, metadata)
     else:
-        if metadata:
-            raise WeightsError(f"{path}: format 'timm' holds weights alone; leave out the metadata or use 'minivit'")
+        if metadata and not hugging_face:
+            raise WeightsError(
+                f"{path}: format {format!r} holds weights alone; leave out the metadata or use 'minivit'"
+            )
         header = {"format": "pt"}  # what timm's own files say; the layout of the arrays is PyTorch's
-    if suffix == ".npz":
-        write_npz(path, model.state_dict())
+    arrays = _arrays(model, format, path)
+    if hugging_face:
+        huggingface_config.check_writable(path, model.config, metadata or {})  # type: ignore[attr-defined]
+    if path.suffix == ".npz":
+        write_npz(path, arrays)
     else:
-        write_safetensors(path, model.state_dict(), header)
+        write_safetensors(path, arrays, header)
+    if hugging_face:
+        huggingface_config.write_configuration(path, model.config, metadata or {})  # type: ignore[attr-defined]
 
 
-def _read(path: Path) -> Contents:
-    suffix = _suffix(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no file of weights at {path}")
-    arrays, header = read_npz(path) if suffix == ".npz" else read_safetensors(path, skip=checkpoint.RESUME)
-    file = WeightsFile(path, arrays, header)
-    for reader in READERS:
-        if reader.recognises(file):
-            contents: Contents = reader.read(file)
-            return contents
-    some = ", ".join(list(arrays)[:5]) or "none"
-    raise WeightsError(
-        f"{path} is of no known format ({', '.join(FORMATS)}): its arrays are named {some}"
-        + (", ..." if len(arrays) > 5 else "")
-    )
-
-
-def _suffix(path: Path) -> str:
-    if path.suffix not in SUFFIXES:
-        advice = (
-            "; a PyTorch pickle can run code when it is read: in PyTorch, convert it with "
-            "safetensors.torch.save_file(torch.load(path, weights_only=True), ...)"
-            if path.suffix in (".pth", ".pt", ".bin", ".ckpt", ".tar")
-            else ""
+def _arrays(model: Module, format: str, path: Path) -> dict[str, np.ndarray]:
+    """The model's weights as the format has them."""
+    state = model.state_dict()
+    if format in ("minivit", "timm") or (format == "torchvision" and isinstance(model, models.ResNet)):
+        return state
+    if not isinstance(model, VisionTransformer):
+        raise WeightsError(f"{path}: format {format!r} holds Vision Transformers, not a {type(model).__name__}")
+    write, rules_of, optional = OTHERS[format]
+    rules = rules_of(model.config)
+    reasons = [f"it has no place for {name}" for name in state if name not in rules]
+    reasons += [f"it needs {name}" for name in rules if name not in state and not optional(name)]
+    if reasons:
+        raise WeightsError(
+            f"{path}: format {format!r} cannot hold this model: {', '.join(reasons[:4])}; use format='minivit'"
         )
-        raise WeightsError(f"{path}: expected a file that ends in {' or '.join(SUFFIXES)}{advice}")
-    return path.suffix
+    return write(state, model.config)
 
 
-def _build(name: str, config: dict[str, Any], path: Path) -> Module:
+def _named(name: str, contents: Contents, path: Path) -> Module:
+    """A named model with the file's number of classes and flavour."""
+    options: dict[str, Any] = {"initialization": "none"}
+    head = next((contents.state[head] for head in HEADS if head in contents.state), None)
+    if head is not None and head.ndim == 2:
+        options["num_classes"] = int(head.shape[0])
+    family = models.find(name).family
+    options |= {key: value for key, value in contents.flavour.items() if key in models.settings(family)}
+    try:
+        with init.at_most(_LARGEST_NAMED):
+            return models.create(name, **options)
+    except init.TooManyParametersError as error:
+        raise WeightsError(f"{path} does not fit {name}: {error}") from error
+
+
+def _build(contents: Contents, path: Path) -> Module:
+    """The model by its settings, if it has no more parameters than about what the file holds."""
+    name, config = contents.model_class or "", contents.config or {}
     family = getattr(models, name, None) if name in models.__all__ else None
     if not (isinstance(family, type) and issubclass(family, Module)):
         known = [key for key in models.__all__ if isinstance(getattr(models, key), type)]
         raise WeightsError(f"{path} is a {name}, which minivit.models lacks; it has {', '.join(known)}")
+    held = sum(array.size for array in contents.state.values())
     try:
-        model = family(**{**config, "initialization": "none"})
-    except (TypeError, ValueError, ArithmeticError, MemoryError) as error:
+        with init.at_most(2 * held + 2**16):  # more than it holds, so that what is missing can be named
+            model = family(**{**config, "initialization": "none"})
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, MemoryError) as error:
         raise WeightsError(f"{path}: {name} cannot be made from the settings in the file: {error}") from error
     if "initialization" in config:  # nothing was drawn now, but the model is still one that begins so
         model.config["initialization"] = config["initialization"]  # type: ignore[attr-defined]
@@ -193,14 +246,13 @@ def _build(name: str, config: dict[str, Any], path: Path) -> Module:
 
 
 def _check_settings(model: Module, contents: Contents, path: Path) -> None:
-    """Raise if the file's settings are others than the model's: shapes alone do not show, say, the number of heads."""
-    if not contents.states_config or contents.config is None:
-        return
-    mine, theirs = getattr(model, "config", {}), contents.config
+    """Raise if the file states other settings than the model's: shapes alone do not show, say, the number of heads."""
+    mine, theirs = getattr(model, "config", {}), contents.config or {}
     different = [
         f"  {key}: the file says {_plain(theirs[key])}, the model has {_plain(mine[key])}"
         for key in theirs
-        if key in mine and key not in _FREE_SETTINGS and _plain(theirs[key]) != _plain(mine[key])
+        if key in contents.stated and key in mine and key not in _FREE_SETTINGS
+        if _plain(theirs[key]) != _plain(mine[key])
     ]
     if different:
         raise WeightsError(
@@ -220,6 +272,15 @@ def _fill(model: Module, contents: Contents, path: Path) -> None:
         if array.dtype.kind != "f" and name not in counters:
             raise WeightsError(f"{path}: {name} is {array.dtype}; weights are floating-point numbers")
     try:
+        shapes = {name: value.shape for name, value in (*model.named_parameters(), *model.named_buffers())}
+        if contents.rules is not None and (contents.rest or not _fits(shapes, contents.state)):
+            settings = {"depth": 0, "heads": 1, **getattr(model, "config", {})}
+            expected = expected_shapes(shapes, contents.rules(settings))
+            check_state(type(model).__name__, expected, contents.arrays)  # in the file's own names
         model.load_state_dict(contents.state)
     except StateError as error:
         raise WeightsError(f"{path}: {error}") from error
+
+
+def _fits(shapes: Mapping[str, tuple[int, ...]], state: Mapping[str, np.ndarray]) -> bool:
+    return {name: array.shape for name, array in state.items()} == dict(shapes)

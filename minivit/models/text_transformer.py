@@ -71,10 +71,10 @@ class TextTransformer(Module):
         self.config: dict[str, Any] = {key: value for key, value in locals().items() if key != "self"}
         _check(self.config)
         self.vocabulary_size, self.max_length = vocabulary_size, max_length
-        self.token_embed = Parameter(np.zeros((vocabulary_size, dim), np.float32))
+        self.token_embed = Parameter(init.blank((vocabulary_size, dim)))
         if pool == "cls":
-            self.cls_token = Parameter(np.zeros((1, 1, dim), np.float32))
-        self.pos_embed = Parameter(np.zeros((1, max_length + (pool == "cls"), dim), np.float32))
+            self.cls_token = Parameter(init.blank((1, 1, dim)))
+        self.pos_embed = Parameter(init.blank((1, max_length + (pool == "cls"), dim)))
         with init.deferred():  # all weights are drawn below, or loaded
             self.pos_drop = Dropout(dropout)
             self.blocks = [

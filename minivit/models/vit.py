@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,7 @@ class VisionTransformer(Module):
         Of the LayerNorms.
     representation_size : int, optional
         Width of a further linear map with tanh between the pooled vector and the head, called pre_logits: a part of the
-        paper's models while they are pre-trained, dropped when they are fine-tuned (appendix B.1.1). None: there is no such map.
+        paper's models while they are pre-trained, dropped when they are fine-tuned (appendix B.1.1).
     initialization : {"timm", "paper", "fan_in", "none"}
         "timm": truncated normal of 0.02; the patches' projection uniform, as PyTorch's convolutions. "paper" (Google's
         code): LeCun normal for patches, Xavier uniform for the rest, a zero head. "fan_in": truncated normal of
@@ -109,10 +109,10 @@ class VisionTransformer(Module):
         self.checkpoint_blocks = checkpoint_blocks
         side = image_size // patch_size
         if pool == "cls":
-            self.cls_token = Parameter(np.zeros((1, 1, dim), np.float32))
+            self.cls_token = Parameter(init.blank((1, 1, dim)))
         self.position_count = side * side + (pool == "cls")
         if positions == "learnable":
-            self.pos_embed = Parameter(np.zeros((1, self.position_count, dim), np.float32))
+            self.pos_embed = Parameter(init.blank((1, self.position_count, dim)))
         self._fixed_positions: dict[tuple[str, Any], Tensor] = {}  # one for each device and dtype
         with init.deferred():  # all weights are drawn below, or loaded
             self.patch_embed: Module = (
@@ -338,9 +338,12 @@ def _check(config: dict[str, Any]) -> None:
     }.items():
         value = config[key] or 0
         if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-            raise ValueError(f"VisionTransformer: {key} has to be a whole number of at least {least}; got {config[key]!r}")
-    if isinstance(config["eps"], bool) or not isinstance(config["eps"], Real) or not 0.0 < config["eps"] < math.inf:
-        raise ValueError(f"VisionTransformer: eps has to be a positive number; got {config['eps']!r}")
+            raise ValueError(
+                f"VisionTransformer: {key} has to be a whole number of at least {least}; got {config[key]!r}"
+            )
+    eps = config["eps"]
+    if isinstance(eps, bool) or not isinstance(eps, int | float | np.floating) or not 0.0 < eps < math.inf:
+        raise ValueError(f"VisionTransformer: eps has to be a positive number; got {eps!r}")
     for key, allowed in {
         "pool": ("cls", "mean", "sequence"),
         "positions": ("learnable", "sincos2d", "none"),

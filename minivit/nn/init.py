@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from minivit.autograd.errors import MinivitError
 from minivit.backend.random import generator as keyed_generator
 
 if TYPE_CHECKING:
@@ -26,6 +27,46 @@ class _Deferral(threading.local):
 
 _DEFERRAL = _Deferral()
 _LAYERS = [keyed_generator(0, "layers")]
+
+
+class TooManyParametersError(MinivitError, ValueError):
+    """More parameters than are allowed: see `at_most`."""
+
+
+class _Allowance(threading.local):
+    left: float = math.inf
+
+
+_ALLOWANCE = _Allowance()
+
+
+@contextmanager
+def at_most(count: int) -> Iterator[None]:
+    """Let this thread make parameters of no more than so many values inside the block.
+
+    For settings that come from a file: they may ask for more than any memory holds. The parameter that is too much
+    raises a `TooManyParametersError`.
+    """
+    before = _ALLOWANCE.left
+    _ALLOWANCE.left = count
+    try:
+        yield
+    finally:
+        _ALLOWANCE.left = before
+
+
+def spend(shape: tuple[int, ...]) -> None:
+    """Take a parameter of this shape off what `at_most` allows."""
+    _ALLOWANCE.left -= _affordable(shape)
+
+
+def _affordable(shape: tuple[int, ...]) -> int:
+    size = math.prod(shape)
+    if size > _ALLOWANCE.left:
+        raise TooManyParametersError(
+            f"a parameter of shape {shape} is more than the {_ALLOWANCE.left} values that are left"
+        )
+    return size
 
 
 def seed_layers(seed: int) -> None:
@@ -47,8 +88,14 @@ def deferred() -> Iterator[None]:
 def layer_weight(shape: tuple[int, ...], generator: np.random.Generator | None) -> np.ndarray:
     """Initial weight of a layer: uniform in +-fan_in^-1/2, or zeros inside `deferred`."""
     if _DEFERRAL.active and generator is None:
-        return np.zeros(shape, np.float32)
+        return blank(shape)
     return kaiming_uniform(generator or _LAYERS[0], shape)
+
+
+def blank(shape: tuple[int, ...]) -> np.ndarray:
+    """Zeros, as float32; nothing is allocated if `at_most` does not allow so many."""
+    _affordable(shape)
+    return np.zeros(shape, np.float32)
 
 
 def draw(module: Module, initializer: Callable[[str], Initializer], seed: int) -> None:

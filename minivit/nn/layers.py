@@ -30,7 +30,7 @@ class Linear(Module):
     ) -> None:
         shape = (out_features, in_features)
         self.weight = Parameter(init.layer_weight(shape, generator))
-        self.bias = Parameter(np.zeros(out_features, np.float32)) if bias else None
+        self.bias = Parameter(init.blank((out_features,))) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., in_features) -> (..., out_features)."""
@@ -52,8 +52,8 @@ class LayerNorm(Module):
     """
 
     def __init__(self, dim: int, eps: float = 1e-6) -> None:
-        self.weight = Parameter(np.ones(dim, np.float32))
-        self.bias = Parameter(np.zeros(dim, np.float32))
+        self.weight = Parameter(1 + init.blank((dim,)))
+        self.bias = Parameter(init.blank((dim,)))
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ class Conv2d(Module):
     ) -> None:
         shape = (out_channels, in_channels, kernel_size, kernel_size)
         self.weight = Parameter(init.layer_weight(shape, generator))
-        self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
+        self.bias = Parameter(init.blank((out_channels,))) if bias else None
         self.stride, self.padding = stride, padding
 
     def forward(self, x: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ class ConvTranspose2d(Module):
     ) -> None:
         shape = (in_channels, out_channels, kernel_size, kernel_size)
         self.weight = Parameter(init.layer_weight(shape, generator))
-        self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
+        self.bias = Parameter(init.blank((out_channels,))) if bias else None
         self.stride, self.padding, self.output_padding = stride, padding, output_padding
 
     def forward(self, x: Tensor) -> Tensor:

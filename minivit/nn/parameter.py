@@ -9,6 +9,7 @@ import numpy as np
 from minivit.autograd import Tensor
 from minivit.autograd.errors import DTypeError, ShapeError
 from minivit.backend import Array, backend_of, device_of, move, to_host
+from minivit.nn.init import spend
 
 
 class Parameter(Tensor):
@@ -37,6 +38,7 @@ class Parameter(Tensor):
                 f"Parameter: an optimiser can only move floating-point numbers, got {data.dtype} {data.shape}; "
                 "convert with .astype(numpy.float32), or keep constants in plain attributes"
             )
+        spend(data.shape)
         super().__init__(data, requires_grad=True, name=name)
 
     def touch(self) -> None:

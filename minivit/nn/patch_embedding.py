@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import numpy as np
-
 from minivit import ops
 from minivit.autograd import Tensor
+from minivit.nn import init
 from minivit.nn.layers import Conv2d, LayerNorm, Linear
 from minivit.nn.module import Module
 from minivit.nn.parameter import Parameter
@@ -18,8 +17,8 @@ class PatchProjection(Module):
     """The linear map of flattened patches, in the layout of a convolution's weight: (D, C, p, p)."""
 
     def __init__(self, channels: int, dim: int, patch_size: int) -> None:
-        self.weight = Parameter(np.zeros((dim, channels, patch_size, patch_size), np.float32))
-        self.bias = Parameter(np.zeros(dim, np.float32))
+        self.weight = Parameter(init.blank((dim, channels, patch_size, patch_size)))
+        self.bias = Parameter(init.blank((dim,)))
 
     def forward(self, patches: Tensor) -> Tensor:
         """(B, N, C p p) -> (B, N, D)."""
