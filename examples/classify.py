@@ -4,6 +4,8 @@ python examples/classify.py photo.jpg --weights runs/cifar10-0            (a mod
 
 python examples/classify.py photos/ --weights deit_tiny_patch16_224.npz   (DeiT, from timm's weights; ResNets, too)
 
+python examples/classify.py photos/ --weights vit-base/model.safetensors  (Hugging Face; also Google's, torchvision's)
+
 python examples/classify.py                                               (DeiT-tiny and the photos in $MINIVIT_DATA)
 """
 
@@ -43,7 +45,8 @@ class Options:
     photos: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Image files, or folders of them; by default imagenet-samples/ in $MINIVIT_DATA."""
     weights: Path | None = None
-    """A checkpoint, the folder of a run, or timm's weights; by default DeiT-tiny in $MINIVIT_DATA."""
+    """A checkpoint, the folder of a run, or weights of timm, DeiT, Google, Hugging Face or torchvision; by default
+    DeiT-tiny in $MINIVIT_DATA."""
     model: str | None = None
     """Name of the model, for weights that do not tell it themselves (see minivit.models.list())."""
     classes: Path | None = None
@@ -56,7 +59,8 @@ class Options:
     preprocessing: Literal["timm", "google", "big_vision", "fit"] | None = None
     """How photos are resized: timm: shorter side, bicubic, then the central crop; google: the whole photo to a square,
     bilinear, no crop; big_vision: shorter side by area, then the central crop; fit: the largest
-    central square, as training on a folder reads it. By default fit for a checkpoint, timm for timm's weights."""
+    central square, as training on a folder reads it. By default as the weights' format does: fit for a checkpoint,
+    timm for timm's and torchvision's, google for Google's and Hugging Face's."""
     crop: Annotated[float | None, tyro.conf.arg(metavar="FRACTION")] = None
     """Share of the photo's shorter side that the model sees, for timm and big_vision; by default 0.9 for timm's
     Vision Transformers, 0.875 for ResNets, 1 for a checkpoint."""
@@ -88,6 +92,8 @@ class Classifier:
     preprocessing : Preprocessing
     image_size : int
         Side of the square that the model sees.
+    flavour : str
+        What the file of weights says of the model, or its format does; empty for a checkpoint.
     """
 
     model: Module
@@ -97,6 +103,7 @@ class Classifier:
     std: tuple[float, ...]
     preprocessing: Preprocessing
     image_size: int
+    flavour: str
 
     @property
     def config(self) -> dict[str, Any]:
@@ -226,14 +233,15 @@ def load_classifier(options: Options, paths: Sequence[Path]) -> Classifier:
     if options.model is None:
         model, metadata = interop.load_model(weights)
     else:
-        model, metadata = interop.load(options.model, weights).eval(), {}
+        model, metadata = interop.load(options.model, weights).eval(), interop.read_metadata(weights)
     config: dict[str, Any] = model.config  # type: ignore[attr-defined]
     if not config["num_classes"]:
         raise OptionError(f"{weights}: the model has no head, so it cannot name classes")
-    own = "mean" in metadata and "std" in metadata
+    known = "mean" in metadata and "std" in metadata
     convolutional = has_class_activation(model)
+    own = known and "flavour" not in metadata
     preprocessing = chosen_preprocessing(options, metadata, own, 0.875 if convolutional else 0.9)
-    if own:
+    if known:
         mean, std = metadata["mean"], metadata["std"]
     elif config["channels"] != 3:
         mean, std = (0.5,) * config["channels"], (0.5,) * config["channels"]
@@ -246,7 +254,8 @@ def load_classifier(options: Options, paths: Sequence[Path]) -> Classifier:
     names, synsets = class_names(options.classes, metadata, paths, config["num_classes"])
     # A Vision Transformer takes one size; a ResNet any, so that it has to be told the one that it was trained with.
     size = config.get("image_size") or metadata.get("image_size") or model.input_size[1]  # type: ignore[attr-defined]
-    return Classifier(model, names, synsets, mean, std, preprocessing, int(size))
+    flavour = interop.flavour_text(metadata)
+    return Classifier(model, names, synsets, mean, std, preprocessing, int(size), flavour)
 
 
 def chosen_preprocessing(
@@ -258,7 +267,7 @@ def chosen_preprocessing(
         raise OptionError(f"--crop is a share of the photo, above 0 and up to 1; got {crop:g}")
     method = options.preprocessing
     if method is None:  # a margin to be cropped off is timm's
-        method = "fit" if own and crop in (None, 1.0) else "timm"
+        method = metadata.get("preprocessing") or ("fit" if own and crop in (None, 1.0) else "timm")
     if method in ("google", "fit") and options.crop is None:
         crop = 1.0
     return Preprocessing(method, float(crop if crop is not None else 1.0 if own else crop_of_timm))
@@ -312,6 +321,7 @@ def describe(classifier: Classifier, device: str) -> str:
         f"{', '.join(flavour)}, preprocessing {classifier.preprocessing.method}, "
         f"crop {classifier.preprocessing.crop_fraction:g}, "
         f"mean {numbers(classifier.mean)}, std {numbers(classifier.std)}"
+        + (f"\n{classifier.flavour}" if classifier.flavour else "")
     )
 
 

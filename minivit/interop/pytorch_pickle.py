@@ -75,7 +75,7 @@ def read_pickle(data: bytes) -> Any:
     ValueError
         If the pickle is damaged.
     """
-    machine = _Machine()
+    machine = Machine()
     try:
         for opcode, argument, _ in pickletools.genops(data):
             machine.step(opcode.name, argument)
@@ -87,7 +87,7 @@ def read_pickle(data: bytes) -> Any:
     return result
 
 
-class _Machine:
+class Machine:
     """The stack, the places where lists and dicts began on it, and the memo of what may be used again."""
 
     def __init__(self) -> None:

@@ -87,6 +87,7 @@ def deferred() -> Iterator[None]:
 
 def layer_weight(shape: tuple[int, ...], generator: np.random.Generator | None) -> np.ndarray:
     """Initial weight of a layer: uniform in +-fan_in^-1/2, or zeros inside `deferred`."""
+    _affordable(shape)
     if _DEFERRAL.active and generator is None:
         return blank(shape)
     return kaiming_uniform(generator or _LAYERS[0], shape)

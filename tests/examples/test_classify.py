@@ -125,7 +125,7 @@ def test_a_photo_that_cannot_be_read_is_named_and_the_others_are_classified(
         ({"photos": ()}, "no photos given"),
         ({"weights": None}, "no weights given: pass --weights"),
         ({"weights": Path("nowhere.safetensors")}, r"no file of weights at nowhere\.safetensors"),
-        ({"weights": Path("model.pth")}, r"\.safetensors or \.npz"),
+        ({"weights": Path("model.h5")}, r"ends in \.safetensors, \.npz, \.pth"),
         ({"top": 4}, "between 1 and 3"),
         ({"batch_size": 0}, "batch-size"),
         ({"mean": (0.5,)}, "3 channels"),
@@ -199,6 +199,24 @@ def test_torchvisions_weights_are_normalised_as_imagenet_is(classify, photos, tm
     printed = capsys.readouterr().out
     assert "224 px, 3 classes" in printed
     assert "crop 0.875, mean 0.485 0.456 0.406" in printed
+
+
+@pytest.mark.parametrize(
+    ("format", "said", "shown"),
+    [
+        ("google", "gelu tanh (convention), eps 1e-06 (convention), heads 3 (shapes)", "google, crop 1, mean 0.500"),
+        ("huggingface", "gelu erf (config.json), eps 1e-06 (config.json)", "google, crop 1, mean 0.500"),
+        ("big_vision", "gelu tanh (convention)", "big_vision, crop 0.875, mean 0.500"),
+    ],
+)
+def test_the_flavour_of_others_weights_is_said(classify, photos, tmp_path, capsys, format, said, shown) -> None:
+    path = tmp_path / "weights" / "model.safetensors"
+    interop.save(small_model(), path, format=format)
+    options = classify.Options(photos=(photos / "blue",), weights=path, out=tmp_path / "out", top=1, pictures=False)
+    assert classify.main(options) == 0
+    printed = capsys.readouterr().out
+    assert f"weights of format {format}: {said}" in printed
+    assert f"preprocessing {shown}" in printed
 
 
 def test_the_command_line_works_without_a_terminal(checkpoint, photos, tmp_path) -> None:

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from minivit import nn
 from minivit.backend.random import generator
 from minivit.nn import init
 
@@ -104,3 +105,27 @@ def test_zeros_and_ones():
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
 def test_an_empty_parameter_is_no_special_case(shape):
     assert init.truncated_normal(0.02)(generator(0), shape).shape == shape
+
+
+@pytest.mark.parametrize("allowed", [59, 60])
+def test_no_more_parameters_are_made_than_are_allowed(allowed: int) -> None:
+    if allowed == 60:
+        with init.at_most(allowed):
+            nn.Linear(5, 10)  # 50 weights, 10 biases
+    else:
+        with pytest.raises(init.TooManyParametersError, match=r"shape \(10,\) is more than the 9 values that are left"):
+            with init.at_most(allowed):
+                nn.Linear(5, 10)
+    nn.Linear(5, 10)  # outside, there is no limit
+
+
+def test_what_is_not_allowed_is_not_allocated() -> None:
+    with init.at_most(1000):
+        for make in (
+            lambda: nn.Linear(10**7, 10**7),
+            lambda: nn.LayerNorm(10**12),
+            lambda: nn.PatchEmbedding(3, 10**12, 1),
+            lambda: nn.Conv2d(10**7, 10**7, 1),
+        ):
+            with pytest.raises(init.TooManyParametersError):
+                make()

@@ -18,7 +18,7 @@ class TransferConfig(TrainConfig):
     """Settings of a transfer. Where a setting is None, the preset decides."""
 
     weights: str | None = None
-    """A checkpoint, the folder of a run of train_cifar.py or pretrain.py, or weights of timm such as DeiT's; also
+    """A checkpoint, the folder of a run of train_cifar.py or pretrain.py, or weights of others such as DeiT's; also
     looked for below $MINIVIT_DATA."""
     mode: Literal["full", "head", "probe", "knn"] = "full"
     """full: train all weights; head: train a new head alone, with augmentation, on the frozen rest; probe: fit a linear

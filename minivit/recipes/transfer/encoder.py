@@ -31,6 +31,8 @@ class Pretrained:
         Side of the images that it was trained on, whole ones where it was shown patches of them.
     path : Path
         Of the file.
+    flavour : str
+        What a file of another library says of the model, or its format does: see `minivit.interop.flavour_text`.
     """
 
     model: Module
@@ -38,6 +40,7 @@ class Pretrained:
     std: tuple[float, ...]
     image_size: int
     path: Path
+    flavour: str = ""
 
     @property
     def config(self) -> dict[str, Any]:
@@ -71,14 +74,15 @@ def load_pretrained(path: Path, statistics: str | None = None, data_dir: str | N
     found = find_weights(path, data_dir)
     model, metadata = interop.load_model(found)
     channels, side, _ = model.input_size  # type: ignore[attr-defined]
+    flavour = interop.flavour_text(metadata)
     side = metadata.get("image_size", side)  # context prediction's encoder takes patches, its images were larger
     if "mean" in metadata and "std" in metadata:
-        return Pretrained(model, tuple(metadata["mean"]), tuple(metadata["std"]), side, found)
+        return Pretrained(model, tuple(metadata["mean"]), tuple(metadata["std"]), side, found, flavour)
     if channels != 3:
         raise WeightsError(f"{found} does not say how its images of {channels} channel(s) were normalised")
     vit = found.name.lower().startswith(("vit", "google"))
     mean, std = STATISTICS[statistics or ("half" if vit else "imagenet")]
-    return Pretrained(model, mean, std, side, found)
+    return Pretrained(model, mean, std, side, found, flavour)
 
 
 def find_weights(path: Path, data_dir: str | None = None) -> Path:

@@ -115,7 +115,8 @@ class TransferTask:
         """What was taken over, as text."""
         if self.config.init == "random":
             return "weights drawn at random"
-        return f"from {self.pretrained.path.name}: {self.report}".replace("\n", "\n  ")
+        flavour = f"\n{self.pretrained.flavour}" if self.pretrained.flavour else ""
+        return f"from {self.pretrained.path.name}: {self.report}{flavour}".replace("\n", "\n  ")
 
     def results(self) -> dict[str, Any]:
         """What a result says of a transfer."""

@@ -122,3 +122,11 @@ def test_what_inputs_are_normalised_with(tmp_path: Path, weights: Path) -> None:
         interop.save(VisionTransformer(**{**model.config, "image_size": 224, "num_classes": 3}), tmp_path / name)
         assert load_pretrained(tmp_path / name).mean[0] == mean
     assert load_pretrained(tmp_path / "deit_x.npz", "half").std == (0.5, 0.5, 0.5)
+
+
+def test_the_flavour_of_others_weights_is_said(tmp_path: Path, weights: Path) -> None:
+    assert load_pretrained(weights).flavour == ""
+    interop.save(VisionTransformer(16, 16, 10, 1, 2, 10, 3), tmp_path / "google.npz", format="google")
+    pretrained = load_pretrained(tmp_path / "google.npz")
+    assert "gelu tanh (convention)" in pretrained.flavour
+    assert pretrained.mean == (0.5, 0.5, 0.5)
