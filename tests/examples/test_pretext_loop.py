@@ -28,9 +28,9 @@ def test_every_task_is_compared_with_random_weights_and_nothing_is_made_twice(tm
     results = json.loads((out / "results.json").read_text(encoding="utf-8"))
     check_result(results)
     assert [summary["task"] for summary in results["pretext"]] == ["rotation", "inpainting"] * 2
-    assert [*results["summaries"]] == ["linear probe, 50 labels", "fine-tuning, 50 labels"]
+    assert [*results["summaries"]] == ["probe_50", "full_50"]
     for summary in results["summaries"].values():
-        assert [*summary["methods"]] == ["random weights", "rotation", "inpainting"]
+        assert [*summary["methods"]] == ["random_weights", "rotation", "inpainting"]
         assert [*summary["gains"]] == ["rotation", "inpainting"]
         for gain in summary["gains"].values():
             assert gain["seed"] == [0, 1]

@@ -1,6 +1,6 @@
 import pytest
 
-from minivit.recipes.data_size import crossings, curves, draw_sizes, size_table
+from minivit.recipes.data_size import by_size, crossings, curves, draw_sizes, size_table
 
 
 def record(model: str, size: int, accuracy: float, seed: int = 0, augmentation: str = "none") -> dict:
@@ -41,6 +41,12 @@ def test_a_crossing_is_where_the_lead_changes_its_sign() -> None:
     assert found[0]["lead"] == pytest.approx([-0.3, 0.15])
     assert found[0]["between"] == [[100, 1000]]
     assert found[1]["between"] == []
+
+
+def test_rows_are_sizes() -> None:
+    few, many = by_size(curves(RECORDS))
+    assert few == {"training_images": 100, "mean": {"none": {"a": 0.5, "b": 0.2}, "strong": {"a": 0.4, "b": 0.3}}}
+    assert many["mean"]["none"] == pytest.approx({"a": 0.65, "b": 0.8})
 
 
 def test_the_table_leaves_out_what_was_not_run() -> None:
