@@ -32,9 +32,15 @@ from minivit.data import Splits  # noqa: E402
 from minivit.recipes.console import Console  # noqa: E402
 from minivit.recipes.figures import style  # noqa: E402
 from minivit.recipes.pictures import draw_confusion, draw_run  # noqa: E402
-from minivit.recipes.program import default_folder, exit_code, load_images, repeatable_command, run_to_result  # noqa: E402
+from minivit.recipes.program import (  # noqa: E402
+    default_folder,
+    exit_code,
+    load_images,
+    repeatable_command,
+    resumed_settings,
+    run_to_result,
+)
 from minivit.recipes.results import write_result  # noqa: E402
-from minivit.recipes.run_folder import RunFolder  # noqa: E402
 from minivit.recipes.trainer import Trainer  # noqa: E402
 from minivit.recipes.transfer.config import FROZEN, TransferConfig  # noqa: E402
 from minivit.recipes.transfer.encoder import Pretrained, load_pretrained  # noqa: E402
@@ -81,10 +87,7 @@ class Program:
         names = [field.name for field in fields(TransferConfig)]
         config = TransferConfig(**{name: getattr(options, name) for name in names})
         if options.resume is not None:
-            plan = RunFolder(options.resume).read_plan()
-            config = TransferConfig.from_dict(plan["config"])
-            config.threads = options.threads or plan["threads"]
-            config.device = options.device if options.device != "cpu" else config.device
+            config = resumed_settings(options.resume, TransferConfig, options.threads, options.device)
         if config.weights is None:
             raise ValueError("give --weights: a checkpoint, the folder of a run, or timm's weights such as DeiT's")
         pretrained = load_pretrained(Path(config.weights), config.statistics, config.data_dir)

@@ -29,8 +29,14 @@ from minivit.recipes.pictures import draw_learning_curve  # noqa: E402
 from minivit.recipes.pretext.config import PretextConfig  # noqa: E402
 from minivit.recipes.pretext.presets import pretext_preset  # noqa: E402
 from minivit.recipes.pretext.pretraining import Pretraining  # noqa: E402
-from minivit.recipes.program import default_folder, exit_code, load_images, repeatable_command, run_to_result  # noqa: E402
-from minivit.recipes.run_folder import RunFolder  # noqa: E402
+from minivit.recipes.program import (  # noqa: E402
+    default_folder,
+    exit_code,
+    load_images,
+    repeatable_command,
+    resumed_settings,
+    run_to_result,
+)
 from minivit.recipes.trainer import Trainer  # noqa: E402
 
 
@@ -96,11 +102,7 @@ def started(options: Options, console: Console) -> Trainer:
 def resumed(options: Options, console: Console) -> Trainer:
     """A run that goes on."""
     out = Path(options.resume or ".")
-    plan = RunFolder(out).read_plan()
-    config = PretextConfig.from_dict(plan["config"])
-    config.threads = options.threads or plan["threads"]
-    if options.device != "cpu":
-        config.device = options.device
+    config = resumed_settings(out, PretextConfig, options.threads, options.device)
     kind, splits = load_images(config, console)
     return Trainer(Pretraining(config, splits, kind), out, console, STARTED)
 

@@ -31,8 +31,14 @@ from minivit.recipes.config import TrainConfig  # noqa: E402
 from minivit.recipes.console import Console  # noqa: E402
 from minivit.recipes.pictures import draw_run  # noqa: E402
 from minivit.recipes.presets import preset_settings  # noqa: E402
-from minivit.recipes.program import default_folder, exit_code, load_images, repeatable_command, run_to_result  # noqa: E402
-from minivit.recipes.run_folder import RunFolder  # noqa: E402
+from minivit.recipes.program import (  # noqa: E402
+    default_folder,
+    exit_code,
+    load_images,
+    repeatable_command,
+    resumed_settings,
+    run_to_result,
+)
 from minivit.recipes.supervised import Supervised  # noqa: E402
 from minivit.recipes.trainer import Trainer  # noqa: E402
 
@@ -98,11 +104,7 @@ def started(options: Options, console: Console) -> Trainer:
 def resumed(options: Options, console: Console) -> Trainer:
     """A run that goes on."""
     out = Path(options.resume or ".")
-    plan = RunFolder(out).read_plan()
-    config = TrainConfig.from_dict(plan["config"])
-    config.threads = options.threads or plan["threads"]
-    if options.device != "cpu":
-        config.device = options.device
+    config = resumed_settings(out, TrainConfig, options.threads, options.device)
     kind, splits = load_images(config, console)
     return Trainer(Supervised(config, splits, kind), out, console, STARTED)
 

@@ -7,16 +7,18 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from minivit import data
 from minivit.recipes.config import TrainConfig
 from minivit.recipes.console import Console
 from minivit.recipes.results import write_result
-from minivit.recipes.run_folder import ResumeError
+from minivit.recipes.run_folder import ResumeError, RunFolder
 from minivit.recipes.trainer import Interrupted, NonFiniteError, Trainer
 
 KINDS = data.NAMES
+
+Settings = TypeVar("Settings", bound=TrainConfig)
 
 
 def load_images(config: TrainConfig, console: Console) -> tuple[str, data.Splits]:
@@ -48,6 +50,34 @@ def load_images(config: TrainConfig, console: Console) -> tuple[str, data.Splits
         return "digits", data.load("digits")
     config.dataset = "cifar10"
     return "cifar10", splits
+
+
+def resumed_settings(folder: Path, settings: type[Settings], threads: int, device: str) -> Settings:
+    """The settings of the run in a folder, on the threads and the device that it used unless others are given.
+
+    Parameters
+    ----------
+    folder : Path
+    settings : type
+        Of the program: `TrainConfig` or a class derived from it.
+    threads : int
+        0 for those of the run.
+    device : str
+        "cpu" for that of the run.
+
+    Raises
+    ------
+    ResumeError
+        If the folder holds no run.
+    ValueError
+        If its run is another program's.
+    """
+    plan = RunFolder(folder).read_plan()
+    config = settings.from_dict(plan["config"])
+    config.threads = threads or plan["threads"]
+    if device != "cpu":
+        config.device = device
+    return config
 
 
 def default_folder(config: TrainConfig, kind: str) -> Path:
