@@ -29,7 +29,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 def test_without_a_command_it_says_what_to_do_next(capsys) -> None:
     assert cli.main([]) == 0
     printed = capsys.readouterr().out
-    assert "four things to do next" in printed
+    assert "five things to do next" in printed
     for line in ("python -m minivit doctor", "python -m minivit check", "minivit summary", "examples/train_cifar.py"):
         assert line in printed
 

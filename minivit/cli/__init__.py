@@ -1,4 +1,4 @@
-"""The command line: ``python -m minivit`` with doctor, check and summary."""
+"""The command line: ``python -m minivit`` with doctor, check, compare and summary."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from minivit.cli.compare import add_compare_arguments, run_compare
 from minivit.version import __version__
 
 NEXT = """\
-four things to do next:
+five things to do next:
   python -m minivit doctor                           is everything here, and how fast is this machine?
   python -m minivit check                            prove every gradient
+  python -m minivit compare                          compare ops, layers and models with PyTorch, JAX and Keras
   python -m minivit summary vit_tiny_patch16_224     look at a model: shapes, parameters, multiply-adds, memory
   python examples/train_cifar.py                     train a Vision Transformer (--dataset digits: offline, a minute)
 """
@@ -83,6 +85,12 @@ def _parser() -> argparse.ArgumentParser:
         "check", help="every op against finite differences, complex step, its composed form, PyTorch and JAX"
     )
     check.set_defaults(run=_check)
+
+    compare = commands.add_parser(
+        "compare", help="ops, layers and models against PyTorch, JAX and Keras, to the last digits"
+    )
+    add_compare_arguments(compare)
+    compare.set_defaults(run=run_compare)
 
     summary = commands.add_parser("summary", help="a model's shapes, parameters, multiply-adds and memory, measured")
     summary.add_argument("model", metavar="MODEL", help="a name such as vit_tiny_patch16_224, or a checkpoint's file")

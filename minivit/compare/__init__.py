@@ -11,7 +11,7 @@ from minivit.compare.report import Report, compare
 from minivit.compare.rows import Row, Skip
 from minivit.compare.table import check_table, run_checks
 from minivit.compare.trace import Step, Trace, trace
-from minivit.compare.training import Parity, Recipe, train_both
+from minivit.compare.training import Parity, Recipe, train_both, train_small
 
 __all__ = [
     "FAULTS",
@@ -34,4 +34,5 @@ __all__ = [
     "run_checks",
     "trace",
     "train_both",
+    "train_small",
 ]

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from minivit.compare import against_keras
 from minivit.compare.differences import Difference, differences
 from minivit.compare.distance import Distance
 from minivit.compare.layer_rows import layer_rows
@@ -36,7 +37,7 @@ class Report:
     skips : list of Skip
     differences : list of Difference
     versions : dict of str to (str or None)
-        Of each reference; None where it is not installed.
+        Of each reference; None where it is not installed. Keras counts where JAX is too: it runs on that here.
     """
 
     rows: list[Row]
@@ -49,6 +50,12 @@ class Report:
         """Whether every row is within its tolerance."""
         return all(row.passed for row in self.rows)
 
+    @property
+    def compared(self) -> list[str]:
+        """The references that took part."""
+        took_part = {one.reference for one in (*self.rows, *self.differences)}
+        return [name for name in self.versions if name in took_part]
+
     def of(self, group: str) -> list[Row]:
         """The rows of one group."""
         return [row for row in self.rows if row.group == group]
@@ -57,7 +64,7 @@ class Report:
         """For JSON."""
         groups = {"ops": "op", "layers": "layer", "losses": "loss", "models": "model", "weights": "weights"}
         return {
-            "references": {name: {"version": version} for name, version in self.versions.items()},
+            "references": {name: self.versions[name] for name in self.compared},
             "summary": [summary(rows) for rows in self._bundles()],
             **{part: [row.record() for row in self.of(group)] for part, group in groups.items()},
             "differences": [asdict(one) for one in self.differences],
@@ -77,12 +84,9 @@ class Report:
             )
         if self.differences:
             heads = ("deliberately different", "reference", "minivit", "there")
-            lines = [(one.what, one.reference, one.ours, one.theirs) for one in self.differences]
-            sections.append(_table([heads, *lines]))
-        installed = [f"{name} {version}" for name, version in self.versions.items() if version]
-        missing = [name for name, version in self.versions.items() if not version]
-        lines = [f"compared with: {', '.join(installed) or 'nothing, no reference is installed'}"]
-        lines += [f"not installed: {', '.join(missing)}"] if missing else []
+            sections.append(_table([heads, *((d.what, d.reference, d.ours, d.theirs) for d in self.differences)]))
+        compared = [f"{name} {self.versions[name]}" for name in self.compared]
+        lines = [f"compared with: {', '.join(compared) or 'nothing'}"]
         lines += [f"skipped: {one.what} ({one.reference}): {one.reason}" for one in self.skips]
         failed = [row for row in self.rows if not row.passed]
         verdict = f"FAILED: {len(failed)} of {len(self.rows)} rows" if failed else f"all {len(self.rows)} rows agree"
@@ -129,7 +133,9 @@ def compare(
     versions = installed_versions()
     chosen = [name for name, version in versions.items() if version] if references is None else list(references)
     for name in chosen:
-        if not versions.get(name):
+        if name not in versions:
+            raise ValueError(f"there is no reference {name}; there is {', '.join(versions)}")
+        if not versions[name]:
             raise ValueError(f"{name} is not installed: pip install -e '.[reference]'")
     modules = [name for name in MODULES if name in chosen]
     rows: list[Row] = []
@@ -140,7 +146,7 @@ def compare(
         found, skipped = layer_rows(modules, dtypes)
         rows, skips = rows + found, skips + skipped
     if "losses" in parts:
-        rows += loss_rows(dtypes) if {"Keras", "JAX"} <= set(chosen) else []
+        rows += loss_rows(dtypes) if "Keras" in chosen else []
     if "models" in parts:
         rows += model_rows(modules, dtypes)
         rows += model_rows(modules, dtypes, full_cases()) if full else []
@@ -161,6 +167,8 @@ def installed_versions() -> dict[str, str | None]:
     for name, module in REFERENCES.items():
         installed = importlib.util.find_spec(module) is not None
         found[name] = importlib.metadata.version(module) if installed else None
+    if not against_keras.installed():
+        found["Keras"] = None
     return found
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from minivit import models, ops, optim
+from minivit import data, models, ops, optim
 from minivit.autograd import Tensor
 from minivit.compare.torch_vit import torch_twin
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "image_size": 8,
     "patch_size": 4,
     "dim": 24,
@@ -125,6 +125,19 @@ def train_both(
     theirs = _by_torch(twin, model, pixels, labels, batches, recipe)
     ours = _by_minivit(model, pixels, labels, batches, recipe)
     return Parity(recipe, dtype, np.array(ours), np.array(theirs), *_weights_apart(model, twin))
+
+
+def train_small(dtypes: Sequence[str] = ("float32", "float64")) -> list[Parity]:
+    """Train a small Vision Transformer on handwritten digits by each optimiser in each dtype: some seconds."""
+    digits = data.load_digits().train
+    pixels = np.asarray(digits.images, np.float32)
+    pixels = (pixels - pixels.mean()) / pixels.std()
+    found = []
+    for optimizer in OPTIMIZERS:
+        for dtype in dtypes:
+            model = models.VisionTransformer(**SMALL, channels=1)
+            found.append(train_both(model, pixels, digits.labels, Recipe(optimizer), dtype))
+    return found
 
 
 def _by_minivit(
