@@ -53,7 +53,7 @@ class Report:
     @property
     def compared(self) -> list[str]:
         """The references that took part."""
-        took_part = {one.reference for one in (*self.rows, *self.differences)}
+        took_part = {row.reference for row in self.rows} | {one.reference for one in self.differences}
         return [name for name in self.versions if name in took_part]
 
     def of(self, group: str) -> list[Row]:
