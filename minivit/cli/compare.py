@@ -101,14 +101,13 @@ def _trace(options: argparse.Namespace) -> int:
 
 def _model(options: argparse.Namespace) -> Any:
     from minivit import interop, models
+    from minivit.compare.fault_rows import small_model
     from minivit.compare.modules import randomise
 
     if options.weights:
         named = options.model is None
         loaded = interop.load_model(options.weights)[0] if named else interop.load(options.model, options.weights)
         return loaded.astype(options.dtype).eval()
-    if options.model:
-        model = models.create(options.model, seed=options.seed)
-    else:
-        model = models.VisionTransformer(32, 8, 24, 6, 3, 96, 10, seed=options.seed)
-    return randomise(model, options.seed).astype(options.dtype).eval()
+    if not options.model:
+        return small_model(options.seed).astype(options.dtype)
+    return randomise(models.create(options.model, seed=options.seed), options.seed).astype(options.dtype).eval()

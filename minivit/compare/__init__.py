@@ -6,6 +6,7 @@ PyTorch, JAX and Keras are imported only when they are asked for.
 from minivit.compare.cases import Case, cases
 from minivit.compare.differences import Difference, differences
 from minivit.compare.distance import Distance, distance
+from minivit.compare.fault_rows import Found, find_faults
 from minivit.compare.faults import FAULTS, plant
 from minivit.compare.report import Report, compare
 from minivit.compare.rows import Row, Skip
@@ -18,6 +19,7 @@ __all__ = [
     "Case",
     "Difference",
     "Distance",
+    "Found",
     "Parity",
     "Recipe",
     "Report",
@@ -30,6 +32,7 @@ __all__ = [
     "compare",
     "differences",
     "distance",
+    "find_faults",
     "plant",
     "run_checks",
     "trace",

@@ -115,6 +115,8 @@ def _vision_transformer(model: models.VisionTransformer) -> Function:
         stacked = jax.tree.map(lambda *arrays: jnp.stack(arrays), *blocks)  # a block is compiled once for all
         x, _ = jax.lax.scan(lambda x, one: (block(one, x), None), x, stacked)
         pooled = pool(state, _norm(_below(state, "norm"), x, eps=config["eps"]))  # (B, D)
+        if config["representation_size"]:
+            pooled = functions()["tanh"](_linear(_below(state, "pre_logits.fc"), pooled))
         return _linear(_below(state, "head"), pooled) if config["num_classes"] else pooled
 
     return forward

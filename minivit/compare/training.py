@@ -127,16 +127,28 @@ def train_both(
     return Parity(recipe, dtype, np.array(ours), np.array(theirs), *_weights_apart(model, twin))
 
 
-def train_small(dtypes: Sequence[str] = ("float32", "float64")) -> list[Parity]:
-    """Train a small Vision Transformer on handwritten digits by each optimiser in each dtype: some seconds."""
-    digits = data.load_digits().train
-    pixels = np.asarray(digits.images, np.float32)
+def train_small(dataset: str = "digits") -> list[Parity]:
+    """Train a small Vision Transformer by each optimiser in each dtype: some seconds.
+
+    Parameters
+    ----------
+    dataset : {"digits", "cifar10"}
+
+    Raises
+    ------
+    DataNotFoundError
+        If CIFAR-10 is not on this machine.
+    """
+    train = data.load(dataset, download=False).train
+    channels, side, _ = train.image_shape
+    pixels = np.asarray(train.images[:2000], np.float32)
     pixels = (pixels - pixels.mean()) / pixels.std()
+    settings = {**SMALL, "image_size": side, "patch_size": 4 if side < 16 else 8, "channels": channels}
     found = []
     for optimizer in OPTIMIZERS:
-        for dtype in dtypes:
-            model = models.VisionTransformer(**SMALL, channels=1)
-            found.append(train_both(model, pixels, digits.labels, Recipe(optimizer), dtype))
+        for dtype in ("float32", "float64"):
+            model = models.VisionTransformer(**settings)
+            found.append(train_both(model, pixels, train.labels[: len(pixels)], Recipe(optimizer), dtype))
     return found
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minivit import models
-from minivit.compare import FAULTS, plant, trace
+from minivit.compare import FAULTS, find_faults, plant, trace
 from minivit.compare.distance import NOTHING, Distance
 from minivit.compare.modules import randomise
 from minivit.compare.trace import Step, Trace, show
@@ -51,6 +51,13 @@ def test_a_fault_is_found_where_it_was_planted(fault, seed):
     assert found.guilty is not None
     assert found.guilty.name == guilty
     assert f"first deviation: {guilty} (" in found.verdict
+
+
+def test_the_list_of_faults_finds_each():
+    found = find_faults(3)
+    assert [one.fault for one in found] == list(FAULTS)
+    assert all(one.passed for one in found)
+    assert all(max(one.output, one.gradient) > 1e-8 for one in found)
 
 
 def test_a_fault_in_the_backward_alone_is_called_one():
