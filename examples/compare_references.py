@@ -7,7 +7,7 @@
 Every op, layer, loss and model: output and every gradient, in single and in double precision; DeiT-tiny's weights on
 real photos; faults that are planted and found; two hundred steps of training. Prints the tables; --out writes them to a
 file, from which docs/make_tables.py makes those of docs/compare.md, and --picture draws the training. It takes minutes
-on a CPU, most of them for JAX's compiler; --full adds the forward of ViT-S to ViT-H and of ResNet-50 at full size, which
+on a CPU, most of them for JAX's compiler; --full adds the forward of ViT-S to ViT-H and ResNet-50 at full size, which
 needs many gigabytes of memory. `python -m minivit compare --trace` looks into one model, layer by layer.
 """
 
