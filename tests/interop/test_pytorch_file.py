@@ -3,7 +3,6 @@
 import os
 import pickle
 import pickletools
-import struct
 import tracemalloc
 import zipfile
 from collections import OrderedDict
@@ -19,38 +18,6 @@ from minivit.interop.pytorch_pickle import Machine, RefusedError, TensorEntry, r
 TENSOR = b"ctorch._utils\n_rebuild_tensor_v2\n"
 
 
-def text(value: str) -> bytes:
-    return b"X" + struct.pack("<I", len(value)) + value.encode()
-
-
-def whole(value: int) -> bytes:
-    return b"\x8a" + bytes([9]) + value.to_bytes(9, "little", signed=True)
-
-
-def sizes(values) -> bytes:
-    return b"(" + b"".join(whole(value) for value in values) + b"t"
-
-
-def tensor(key="0", shape=(2,), strides=(1,), offset=0, count=2, storage="FloatStorage") -> bytes:
-    """The instructions that torch.save writes for a tensor."""
-    block = b"(" + text("storage") + f"ctorch\n{storage}\n".encode() + text(key) + text("cpu") + whole(count) + b"tQ"
-    hooks = b"ccollections\nOrderedDict\n)R"
-    return TENSOR + b"(" + block + whole(offset) + sizes(shape) + sizes(strides) + b"\x89" + hooks + b"tR"
-
-
-def state(**tensors: bytes) -> bytes:
-    items = b"".join(text(name) + instructions for name, instructions in tensors.items())
-    return b"\x80\x02}(" + items + b"u."
-
-
-def archive(path, description: bytes, prefix="archive", byteorder=b"little", **blocks: bytes) -> None:
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr(f"{prefix}/data.pkl", description)
-        file.writestr(f"{prefix}/byteorder", byteorder)
-        for key, block in blocks.items():
-            file.writestr(f"{prefix}/data/{key.lstrip('_')}", block)
-
-
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "model.pth"
@@ -59,8 +26,8 @@ def path(tmp_path):
 PAIR = np.array([1.5, -2.0], np.float32).tobytes()
 
 
-def test_a_file_by_hand_is_read(path) -> None:
-    archive(path, state(a=tensor(), b=tensor(shape=(2, 1), strides=(1, 2))), _0=PAIR)
+def test_a_file_by_hand_is_read(by_hand, path) -> None:
+    by_hand.archive(path, by_hand.state(a=by_hand.tensor(), b=by_hand.tensor(shape=(2, 1), strides=(1, 2))), _0=PAIR)
     arrays, part = read_pytorch(path)
     assert part == {}
     assert np.array_equal(arrays["a"], [1.5, -2.0])
@@ -89,8 +56,8 @@ def test_a_file_by_hand_is_read(path) -> None:
     ],
     ids=str,
 )
-def test_tensors_that_lie_are_refused_before_anything_is_allocated(path, changes, message) -> None:
-    archive(path, state(a=tensor(**changes)), _0=PAIR)
+def test_tensors_that_lie_are_refused_before_anything_is_allocated(by_hand, path, changes, message) -> None:
+    by_hand.archive(path, by_hand.state(a=by_hand.tensor(**changes)), _0=PAIR)
     tracemalloc.start()
     try:
         with pytest.raises(WeightsError, match=message):
@@ -100,9 +67,9 @@ def test_tensors_that_lie_are_refused_before_anything_is_allocated(path, changes
         tracemalloc.stop()
 
 
-def test_one_block_cannot_be_used_without_end(path) -> None:
-    names = {f"t{number}": tensor(shape=(1000,), count=1000) for number in range(100)}
-    archive(path, state(**names), _0=bytes(4000))
+def test_one_block_cannot_be_used_without_end(by_hand, path) -> None:
+    names = {f"t{number}": by_hand.tensor(shape=(1000,), count=1000) for number in range(100)}
+    by_hand.archive(path, by_hand.state(**names), _0=bytes(4000))
     with pytest.raises(WeightsError, match="would take 400000 bytes"):
         read_pytorch(path)
 
@@ -133,8 +100,8 @@ class Innocent:
     ids=lambda value: str(value)[:20],
 )
 @pytest.mark.parametrize("protocol", [0, 2, 5])
-def test_whatever_could_run_code_is_refused(path, content, named, protocol) -> None:
-    archive(path, pickle.dumps(content, protocol))
+def test_whatever_could_run_code_is_refused(by_hand, path, content, named, protocol) -> None:
+    by_hand.archive(path, pickle.dumps(content, protocol))
     with pytest.raises(WeightsError, match=f"holds more than tensors: .*({named}|instruction).*convert it with"):
         read_pytorch(path)
     assert not os.path.exists("/tmp/this-file-proves-that-code-ran")
@@ -186,10 +153,10 @@ def test_no_other_instruction_is_known() -> None:
     ],
     ids=str,
 )
-def test_a_damaged_description_is_refused(path, data) -> None:
+def test_a_damaged_description_is_refused(by_hand, path, data) -> None:
     with pytest.raises(ValueError, match=r"damaged|instruction"):
         read_pickle(data)
-    archive(path, data)
+    by_hand.archive(path, data)
     with pytest.raises(WeightsError):
         read_pytorch(path)
 
@@ -204,11 +171,11 @@ def test_a_memo_far_away_takes_no_memory() -> None:
         tracemalloc.stop()
 
 
-def test_plain_values_are_read() -> None:
+def test_plain_values_are_read(by_hand) -> None:
     content = {"epoch": 3, "rate": 0.5, "name": "vit", "flags": [True, False, None], "pair": (1, -(2**40)), 7: {}}
     for protocol in (2, 3, 4, 5):
         assert read_pickle(pickle.dumps(content, protocol)) == content
-    found = read_pickle(state(a=tensor()))["a"]
+    found = read_pickle(by_hand.state(a=by_hand.tensor()))["a"]
     assert isinstance(found, TensorEntry)
     assert read_pickle(pickle.dumps(OrderedDict(a=1), 2)) == {"a": 1}
 
@@ -216,41 +183,45 @@ def test_plain_values_are_read() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda path: path.write_bytes(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."), "it may be older; .*convert"),
-        (lambda path: path.write_bytes(b""), "it may be older"),
-        (lambda path: archive(path, state(a=tensor()), byteorder=b"big", _0=PAIR), "big-endian"),
-        (lambda path: archive(path, b"\x80\x02]."), "holds a list"),
-        (lambda path: archive(path, b"\x80\x02}."), "holds no dict of tensors, .*its keys are none"),
-        (lambda path: archive(path, state(epoch=whole(3))), "its keys are epoch"),
-        (lambda path: zipfile.ZipFile(path, "w").close(), "0 members named data.pkl"),
-        (lambda path: archive(path, b"x" * (2**24 + 1)), "takes more than 16777216 bytes"),
+        (
+            lambda by_hand, path: path.write_bytes(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."),
+            "it may be older; .*convert",
+        ),
+        (lambda by_hand, path: path.write_bytes(b""), "it may be older"),
+        (
+            lambda by_hand, path: by_hand.archive(path, by_hand.state(a=by_hand.tensor()), byteorder=b"big", _0=PAIR),
+            "big-endian",
+        ),
+        (lambda by_hand, path: by_hand.archive(path, b"\x80\x02]."), "holds a list"),
+        (lambda by_hand, path: by_hand.archive(path, b"\x80\x02}."), "holds no dict of tensors, .*its keys are none"),
+        (lambda by_hand, path: by_hand.archive(path, by_hand.state(epoch=by_hand.whole(3))), "its keys are epoch"),
+        (lambda by_hand, path: zipfile.ZipFile(path, "w").close(), "0 members named data.pkl"),
+        (lambda by_hand, path: by_hand.archive(path, b"x" * (2**24 + 1)), "takes more than 16777216 bytes"),
     ],
 )
-def test_what_is_no_dict_of_tensors_says_so(path, make, message) -> None:
-    make(path)
+def test_what_is_no_dict_of_tensors_says_so(by_hand, path, make, message) -> None:
+    make(by_hand, path)
     with pytest.raises(WeightsError, match=message):
         read_pytorch(path)
 
 
-def test_torchscript_says_what_it_is(path) -> None:
-    archive(path, state(a=tensor()), _0=PAIR)
+def test_torchscript_says_what_it_is(by_hand, path) -> None:
+    by_hand.archive(path, by_hand.state(a=by_hand.tensor()), _0=PAIR)
     with zipfile.ZipFile(path, "a") as file:
         file.writestr("archive/constants.pkl", b"")
     with pytest.raises(WeightsError, match="TorchScript"):
         read_pytorch(path)
 
 
-def test_a_model_comes_out_of_a_file(small, path) -> None:
-    """Written by hand, as PyTorch may be missing."""
+def test_a_model_comes_out_of_a_training_checkpoint(by_hand, small, path) -> None:
     model = small()
     arrays = model.state_dict()
-    blocks, tensors = {}, {}
-    for number, (name, array) in enumerate(arrays.items()):
-        strides = [stride // 4 for stride in array.strides]
-        tensors[name] = tensor(str(number), array.shape, strides, 0, array.size)
-        blocks[f"_{number}"] = array.tobytes()
-    inner = state(**{f"module.{name}": instructions for name, instructions in tensors.items()})[2:-1]
-    archive(path, state(epoch=whole(3), state_dict=inner), **blocks)
+    on_two_devices = {f"module.{name}": array for name, array in arrays.items()}
+
+    def around(instructions: bytes) -> bytes:
+        return by_hand.state(epoch=by_hand.whole(3), state_dict=instructions[2:-1])
+
+    by_hand.weights(path, on_two_devices, around)
     again = interop.load(small(seed=1), path)
     assert all(np.array_equal(again.state_dict()[name], array) for name, array in arrays.items())
     for suffix in (".pt", ".bin", ".pth.tar"):
