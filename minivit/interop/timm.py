@@ -53,18 +53,19 @@ def write(state: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> dict[st
 
 def _hub_facts(file: WeightsFile) -> dict[str, tuple[Any, str]]:
     """What timm's config.json says of the pixels."""
-    found = read_beside(file.path, "config.json")
+    beside = file.path.with_name("config.json")
+    found = read_beside(file.path, beside.name)
     if found is None or "architecture" not in found:  # none of timm's
         return {}
     pixels = found.get("pretrained_cfg", found)
     if not isinstance(pixels, dict):
-        raise WeightsError(f"{file.path.with_name('config.json')}: pretrained_cfg has to be an object")
+        raise WeightsError(f"{beside}: pretrained_cfg has to be an object")
     facts: dict[str, tuple[Any, str]] = {}
     patch = file.arrays.get("patch_embed.proj.weight")
     channels = patch.shape[1] if patch is not None and patch.ndim == 4 else 3
     for name in ("mean", "std"):
         if name in pixels:
-            facts[name] = list(statistics(pixels[name], channels, name, file.path)), "config.json"
+            facts[name] = list(statistics(pixels[name], channels, name, beside)), "config.json"
     crop = pixels.get("crop_pct")
     if isinstance(crop, int | float) and 0 < crop <= 1:
         facts["crop_fraction"] = float(crop), "config.json"

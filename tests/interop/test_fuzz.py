@@ -25,7 +25,7 @@ SETTINGS = {"image_size": 4, "patch_size": 2, "dim": 4, "depth": 1, "heads": 2, 
 BLANK = {**SETTINGS, "initialization": "none"}
 MOST_MEMORY = 6 * 2**20  # bytes; the files have some thousand
 FUZZ = settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     database=None,
@@ -201,7 +201,7 @@ def target(files, tmp_path):
     return copy
 
 
-@settings(parent=FUZZ, max_examples=150)
+@settings(parent=FUZZ, max_examples=100)
 @given(data=st.data(), format=st.sampled_from(["minivit", "google"]))
 def test_changed_headers_of_safetensors(files, target, data, format) -> None:
     header, numbers = parts(files / format / "model.safetensors")
@@ -307,7 +307,7 @@ def pth(by_hand, model, tmp_path_factory):
     return path
 
 
-@settings(parent=FUZZ, max_examples=150)
+@settings(parent=FUZZ, max_examples=100)
 @given(data=st.data())
 def test_changed_descriptions_of_a_pth(pth, tmp_path, data) -> None:
     members = unpacked(pth)

@@ -10,7 +10,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from minivit import interop
+from minivit import interop, models
 from minivit.interop import WeightsError
 from minivit.interop.pytorch_file import read_pytorch
 from minivit.interop.pytorch_pickle import Machine, RefusedError, TensorEntry, read_pickle
@@ -262,6 +262,17 @@ def test_what_torch_saves_is_read(path) -> None:
             expected = (expected.float() if name == "bfloat16" else expected).numpy()
             assert arrays[name].dtype == expected.dtype
             assert np.array_equal(arrays[name], expected), name
+
+
+@pytest.mark.reference("torch")
+def test_a_resnet_of_torch_is_read(path) -> None:
+    import torch
+
+    model = models.create("resnet18", width=2)
+    state_dict = {name: torch.from_numpy(array) for name, array in model.state_dict().items()}
+    torch.save(OrderedDict(state_dict), path)
+    again, _ = interop.load_model(path)
+    assert all(np.array_equal(again.state_dict()[name], array) for name, array in model.state_dict().items())
 
 
 @pytest.mark.reference("torch")
