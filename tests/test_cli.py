@@ -89,6 +89,9 @@ def test_summary_of_a_file(capsys, tmp_path) -> None:
     assert f"{model.count_parameters():,} parameters" in printed
     assert cli.main(["summary", str(tmp_path / "mine.safetensors"), "--num-classes", "2"]) == 1
     assert "leave out num_classes" in capsys.readouterr().err
+    interop.save(model, tmp_path / "google.npz", format="google")
+    assert cli.main(["summary", str(tmp_path / "google.npz")]) == 0
+    assert "weights of format google: gelu tanh (convention)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -129,13 +129,14 @@ def _summary(options: argparse.Namespace) -> int:
         "checkpoint_blocks": options.checkpoint_blocks or None,
     }
     settings = {name: value for name, value in settings.items() if value is not None}
-    side = None
+    side, flavour = None, ""
     try:
         model: Module
         if Path(options.model).suffix in interop.SUFFIXES:
             if settings:
                 raise ValueError(f"a file says itself which model it holds; leave out {', '.join(settings)}")
-            model, _ = interop.load_model(options.model)
+            model, metadata = interop.load_model(options.model)
+            flavour = interop.flavour_text(metadata)
         else:
             if "image_size" not in models.settings(models.find(options.model).family):
                 side = settings.pop("image_size", None)  # takes images of any size
@@ -149,4 +150,6 @@ def _summary(options: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(text)
+    if flavour:
+        print(flavour)
     return 0

@@ -4,7 +4,8 @@ from minivit.interop.checkpoint import checkpoint_header
 from minivit.interop.errors import WeightsError
 from minivit.interop.flavour import flavour_text
 from minivit.interop.reading import SUFFIXES
-from minivit.interop.weights import FORMATS, load, load_model, read_metadata, save
+from minivit.interop.saving import FORMATS, save
+from minivit.interop.weights import load, load_model, read_metadata
 
 __all__ = [
     "FORMATS",

@@ -40,7 +40,7 @@ from minivit.interop.correspondence import (
 from minivit.interop.correspondence import read as read_arrays
 from minivit.interop.errors import WeightsError
 from minivit.interop.flavour import CONVENTION, SHAPES, described, model_facts
-from minivit.interop.shapes import block_count, rows, settings_of
+from minivit.interop.shapes import MOST_BLOCKS, block_count, rows, settings_of
 
 FLAVOUR: dict[str, Any] = {"gelu": "tanh", "eps": 1e-6}
 PREFIXES = ("", "opt/target/", "params/", "params/img/")
@@ -198,6 +198,8 @@ def _unstacked(arrays: dict[str, np.ndarray], blocks: str) -> dict[str, np.ndarr
         below = name.removeprefix(f"{blocks}/")
         if below == name or array.ndim == 0:
             found[name] = array
+        elif len(array) > MOST_BLOCKS:
+            raise ValueError(f"{name} {array.shape} asks for {len(array)} blocks; expected at most {MOST_BLOCKS}")
         else:
             found |= {f"{blocks}_{i}/{below}": part for i, part in enumerate(array)}
     return found

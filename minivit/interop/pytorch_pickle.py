@@ -20,6 +20,7 @@ from __future__ import annotations
 import pickletools
 from typing import Any, NamedTuple
 
+MOST_INSTRUCTIONS = 500_000  # a tensor takes about 30; one byte may make a dict, which takes 64
 STORAGES = {
     "DoubleStorage": "<f8",
     "FloatStorage": "<f4",
@@ -77,7 +78,9 @@ def read_pickle(data: bytes) -> Any:
     """
     machine = Machine()
     try:
-        for opcode, argument, _ in pickletools.genops(data):
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+            if count == MOST_INSTRUCTIONS:
+                raise ValueError(f"it has more than {MOST_INSTRUCTIONS} instructions")
             machine.step(opcode.name, argument)
         (result,) = machine.stack
     except RefusedError:

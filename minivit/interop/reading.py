@@ -47,7 +47,12 @@ def read(path: Path) -> Contents:
             raise WeightsError(f"{path}: {name} is empty, {array.shape}; the file is damaged")
     for reader in READERS:
         if reader.recognises(file):
-            contents: Contents = reader.read(file)
+            try:
+                contents: Contents = reader.read(file)
+            except WeightsError:
+                raise
+            except ValueError as error:
+                raise WeightsError(f"{path}: {error}") from error
             return contents
     some = ", ".join(list(file.arrays)[:5]) or "none"
     raise WeightsError(

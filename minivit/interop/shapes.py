@@ -10,12 +10,22 @@ import numpy as np
 
 from minivit import models
 
+MOST_BLOCKS = 1000  # the deepest Vision Transformers that are published have some 60
 NEEDED = ("patch_embed.proj.weight", "pos_embed", "blocks.0.mlp.fc1.weight")
 
 
 def block_count(names: Mapping[str, Any], prefix: str, separator: str = ".") -> int:
-    """How many blocks there are, of names such as ``blocks.3.norm1.weight`` with the prefix ``blocks.``."""
-    return len({name.removeprefix(prefix).split(separator)[0] for name in names if name.startswith(prefix)})
+    """How many blocks there are, of names such as ``blocks.3.norm1.weight`` with the prefix ``blocks.``.
+
+    Raises
+    ------
+    ValueError
+        For more than a thousand: each takes a hundred times the memory of the name that asks for it.
+    """
+    count = len({name.removeprefix(prefix).split(separator)[0] for name in names if name.startswith(prefix)})
+    if count > MOST_BLOCKS:
+        raise ValueError(f"names such as {prefix}0 ask for {count} blocks; expected no more than {MOST_BLOCKS}")
+    return count
 
 
 def settings_of(state: Mapping[str, np.ndarray], heads: int | None, **flavour: Any) -> dict[str, Any] | None:

@@ -6,10 +6,7 @@ A config.json beside the file, as timm writes it for the Hugging Face hub, adds 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from minivit.interop.companion import read_beside
 from minivit.interop.contents import Contents, WeightsFile
@@ -44,11 +41,6 @@ def read(file: WeightsFile) -> Contents:
     settings = config or {**flavour, "num_classes": rows(file.arrays, "head.weight")}
     facts = {**model_facts(settings, CONVENTION, SHAPES), **_hub_facts(file)}
     return Contents(file.arrays, "VisionTransformer", config, flavour=flavour, metadata=described("timm", facts))
-
-
-def write(state: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> dict[str, np.ndarray]:  # noqa: ARG001
-    """The arrays of a file: minivit's own."""
-    return dict(state)
 
 
 def _hub_facts(file: WeightsFile) -> dict[str, tuple[Any, str]]:

@@ -8,6 +8,10 @@ from typing import Any
 
 from minivit.autograd.errors import MinivitError
 
+MOST_LINES = 1000
+MOST_COMPARED = 20_000  # pairs of names: where more differ, it is another model, and the search would take long
+LONGEST_COMPARED = 200
+
 
 class StateError(MinivitError, KeyError):
     """A state dict that does not fit."""
@@ -43,13 +47,19 @@ def check_state(
     if strict:
         missing = [name for name in expected if name not in state]
         unexpected = [name for name in state if name not in expected]
-        problems += [f"  missing {name}{nearest(name, unexpected)}" for name in missing]
-        problems += [f"  unexpected {name}{nearest(name, missing)}" for name in unexpected]
+        alike = nearest if len(missing) * len(unexpected) <= MOST_COMPARED else lambda *_: ""
+        problems += [f"  missing {name}{alike(name, unexpected)}" for name in missing]
+        problems += [f"  unexpected {name}{alike(name, missing)}" for name in unexpected]
     if problems:
-        raise StateError(f"the state does not fit {owner}; nothing was loaded:\n" + "\n".join(problems))
+        shown = problems[:MOST_LINES]
+        if len(problems) > MOST_LINES:
+            shown.append(f"  ... and {len(problems) - MOST_LINES} more")
+        raise StateError(f"the state does not fit {owner}; nothing was loaded:\n" + "\n".join(shown))
 
 
 def nearest(name: str, candidates: Collection[str]) -> str:
     """`` (is it ...?)`` with the candidate that is most like the name; empty where none is."""
-    match = difflib.get_close_matches(name, candidates, n=1, cutoff=0.75)
+    if len(name) > LONGEST_COMPARED:
+        return ""
+    match = difflib.get_close_matches(name, [c for c in candidates if len(c) <= LONGEST_COMPARED], n=1, cutoff=0.75)
     return f" (is it {match[0]}?)" if match else ""

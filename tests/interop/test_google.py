@@ -158,3 +158,15 @@ def test_a_deep_block_axis_of_nothing_is_refused(small, path) -> None:
     write_npz(path, read_npz(path)[0] | stack)
     with pytest.raises(WeightsError, match="is empty"):
         interop.load_model(path)
+
+
+def test_blocks_without_end_are_refused(small, path) -> None:
+    interop.save(small(), path, format="google")
+    arrays = read_npz(path)[0]
+    write_npz(path, arrays | {"Transformer/encoderblock/LayerNorm_0/scale": np.zeros((1001, 1), np.float32)})
+    with pytest.raises(WeightsError, match=r"model\.npz: .* asks for 1001 blocks"):
+        interop.load_model(path)
+    names = {f"Transformer/encoderblock_{i}/LayerNorm_0/scale": np.zeros(1, np.float32) for i in range(1001)}
+    write_npz(path, arrays | names)
+    with pytest.raises(WeightsError, match=r"model\.npz: .* ask for 1001 blocks"):
+        interop.load_model(path)

@@ -296,3 +296,8 @@ def test_a_whole_training_checkpoint_of_torch_is_read(small, path) -> None:
     torch.save(twin.state_dict(), path, _use_new_zipfile_serialization=False)
     with pytest.raises(WeightsError, match="it may be older"):
         read_pytorch(path)
+
+
+def test_a_description_without_end_is_refused() -> None:
+    with pytest.raises(ValueError, match="more than 500000 instructions"):
+        read_pickle(b"}" * 600_000 + b".")

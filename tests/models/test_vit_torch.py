@@ -114,3 +114,17 @@ def test_logits_and_every_gradient_are_pytorchs(options, dtype):
     compare(images.grad, their_images.grad, "images")
     for name, parameter in model.named_parameters():
         compare(parameter.grad, state[name].grad, name)
+
+
+def test_the_twin_has_pre_logits_too():
+    import torch
+
+    from minivit.compare.torch_vit import torch_twin
+
+    model = models.VisionTransformer(**CONFIG, representation_size=9).astype(np.float64)
+    rng = np.random.default_rng(0)
+    for parameter in model.parameters():
+        parameter.assign(0.3 * rng.standard_normal(parameter.shape))
+    x = rng.standard_normal((2, 3, 12, 12))
+    theirs = torch_twin(model)(torch.tensor(x)).detach().numpy()
+    np.testing.assert_allclose(model(mv.tensor(x)).numpy(), theirs, rtol=1e-10, atol=1e-12)

@@ -23,3 +23,14 @@ def test_the_nearest_name_is_proposed_only_where_it_is_near():
         " (is it blocks.0.attn.qvk.weight?)"
     )
     assert nearest("cls_token", ["blocks.0.norm1.weight"]) == ""
+
+
+def test_names_without_end_are_cut_short() -> None:
+    """As a file may hold: none takes long to compare, and the message remains one that can be read."""
+    strangers = {f"stranger{number}": np.zeros(1) for number in range(30_000)}
+    with pytest.raises(StateError) as raised:
+        check_state("Model", {"weight": (1,), "x" * 10**6: (1,)}, strangers | {"y" * 10**6: np.zeros(1)})
+    message = str(raised.value)
+    assert message.count("\n") == 1001
+    assert message.endswith("... and 29003 more")
+    assert "is it" not in message
