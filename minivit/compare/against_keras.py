@@ -16,7 +16,9 @@ def installed() -> bool:
     return all(importlib.util.find_spec(module) is not None for module in ("keras", "jax"))
 
 
-def categorical_crossentropy(logits: Any, targets: Any, from_logits: bool, label_smoothing: float = 0.0) -> Any:
+def categorical_crossentropy(
+    logits: Any, targets: Any, from_logits: bool, label_smoothing: float = 0.0, example_weights: Any = None
+) -> Any:
     """The loss averaged over a batch, and its gradient with respect to the logits.
 
     Parameters
@@ -26,6 +28,8 @@ def categorical_crossentropy(logits: Any, targets: Any, from_logits: bool, label
         False hands Keras the softmax of the logits, as the last layer of the lecture's models does; it then clips the
         probabilities to [1e-7, 1 - 1e-7]. True hands it the logits, and nothing is clipped.
     label_smoothing : float
+    example_weights : array of shape (B,), optional
+        The weighted sum is divided by B.
 
     Returns
     -------
@@ -52,7 +56,7 @@ def categorical_crossentropy(logits: Any, targets: Any, from_logits: bool, label
     )
 
     def function(z: Any) -> Any:
-        return loss(targets, z if from_logits else jax.nn.softmax(z))
+        return loss(targets, z if from_logits else jax.nn.softmax(z), sample_weight=example_weights)
 
     with jax.enable_x64(True):
         value, gradient = jax.value_and_grad(function)(jax.numpy.asarray(logits))

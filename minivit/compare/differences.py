@@ -162,6 +162,20 @@ def _from_keras() -> Iterator[Difference]:
         _shown(gradient[0, 0]),
         "the larger the mistake, the more there is to learn from; where it is clipped, nothing is learned",
     )
+    logits, targets, weights = (
+        np.log([[0.95, 0.05], [0.9, 0.1]]),
+        np.array([[1.0, 0.0], [0.0, 1.0]]),
+        np.array([0.3, 0.7]),
+    )
+    weighted, _ = categorical_crossentropy(logits, targets, from_logits=True, example_weights=weights)
+    yield Difference(
+        "mean of two losses with weights 0.3 and 0.7",
+        "Keras",
+        _shown(ops.cross_entropy(Tensor(logits), Tensor(targets), example_weights=weights).numpy()),
+        _shown(weighted),
+        'divided by the sum of the weights, as in PyTorch; Keras does so for reduction="mean_with_sample_weight" and '
+        "else divides by the number of examples",
+    )
 
 
 def _gradient(function: Callable[[Any], Tensor], x: Any) -> str:

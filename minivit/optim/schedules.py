@@ -9,6 +9,7 @@ def warmup_cosine(step: int, total_steps: int, warmup_steps: int = 0, final: flo
     """Factor of the learning rate: linear warm-up, then half a cosine.
 
     (step + 1) / warmup in the warm-up, after it final + (1 - final) (1 + cos(pi p)) / 2, p from 0 to 1 over the rest.
+    Google's ViT (vit_jax/utils.py) has step / warmup, and so learns nothing in its first step; the rest is the same.
 
     Parameters
     ----------

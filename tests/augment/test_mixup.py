@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from minivit.augment import mixup, one_hot
+import minivit as mv
+from minivit.augment import cutmix, mixup, one_hot
 
 
 def make(count=16, classes=16):
@@ -50,6 +51,37 @@ def test_lambda_is_beta_distributed():
     assert 880 < len(own) < 1120
     assert np.mean(own) == pytest.approx(0.5, abs=0.04)
     assert np.var(own) == pytest.approx(1 / 8, abs=0.01)
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("mix", [mixup, cutmix])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_mixed_targets_are_trained_on_as_by_pytorch(mix, smoothing):
+    """As soft targets, and as the paper has it: lam times the loss of one label, 1 - lam times that of the other."""
+    import torch
+
+    rng = np.random.default_rng(4)
+    images, targets = np.zeros((16, 3, 8, 8)), np.eye(16)
+    mixed = mix(images, targets, alpha=1.0, seed=3, step=1, per_image=True)[1]
+    own, partner, other = lambdas_and_partners(mixed)
+    assert (other > 0.01).sum() > 5
+    logits = rng.standard_normal((16, 16))
+    ours = mv.tensor(logits, requires_grad=True)
+    loss = mv.ops.cross_entropy(ours, mixed, smoothing)
+    loss.backward()
+
+    cross_entropy = torch.nn.functional.cross_entropy
+    theirs = torch.tensor(logits, requires_grad=True)
+    expected = cross_entropy(theirs, torch.tensor(mixed), label_smoothing=smoothing)
+    expected.backward()
+    np.testing.assert_allclose(loss.numpy(), expected.detach(), rtol=1e-13)
+    np.testing.assert_allclose(ours.grad, theirs.grad, atol=1e-15)
+    first, second = (
+        cross_entropy(theirs, torch.tensor(labels), reduction="none", label_smoothing=smoothing)
+        for labels in (np.arange(16), partner)
+    )
+    two = (torch.tensor(own) * first + torch.tensor(1 - own) * second).mean()
+    np.testing.assert_allclose(loss.numpy(), two.detach(), rtol=1e-13)
 
 
 def test_alpha_zero_changes_nothing():

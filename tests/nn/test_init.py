@@ -54,6 +54,11 @@ DISTRIBUTIONS = {
         uniform(math.sqrt(6 / (FAN_IN + FAN_OUT))),
         math.sqrt(2 / (FAN_IN + FAN_OUT)),
     ),
+    "xavier_normal": (
+        init.xavier_normal,
+        normal(math.sqrt(2 / (FAN_IN + FAN_OUT))),
+        math.sqrt(2 / (FAN_IN + FAN_OUT)),
+    ),
     "fan_in_normal": (init.fan_in_normal, normal(FAN_IN**-0.5), FAN_IN**-0.5),
     "kaiming_normal": (init.kaiming_normal, normal(math.sqrt(2 / FAN_OUT)), math.sqrt(2 / FAN_OUT)),
     "kaiming_normal_fan_in": (init.kaiming_normal_fan_in, normal(math.sqrt(2 / FAN_IN)), math.sqrt(2 / FAN_IN)),
@@ -76,6 +81,69 @@ def test_the_distance_tells_neighbouring_distributions_apart():
     values = init.normal(0.3)(generator(0, "x"), SHAPE)
     assert kolmogorov_smirnov(values, normal(0.33)) > 1.95
     assert kolmogorov_smirnov(values, uniform(0.3 * math.sqrt(3))) > 1.95
+
+
+LIMITS = {
+    "truncated_normal, bounds near": 2.0,
+    "lecun_normal": 2 * FAN_IN**-0.5 / TRUNCATED,
+    "uniform": 0.3,
+    "xavier_uniform": math.sqrt(6 / (FAN_IN + FAN_OUT)),
+    "kaiming_uniform": FAN_IN**-0.5,
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_the_numbers_fill_their_interval_and_never_leave_it(name):
+    values = DISTRIBUTIONS[name][0](generator(7, name), SHAPE)
+    limit = np.float32(LIMITS[name])
+    assert 0.99 * limit < values.max() <= limit
+    assert 0.99 * limit < -values.min() <= limit
+
+
+def of_one_distribution(a, b):
+    """Two-sample Kolmogorov-Smirnov: whether the largest distance is one that 999 of 1000 true pairs stay below."""
+    a, b = np.sort(np.ravel(a)), np.sort(np.ravel(b))
+    both = np.concatenate([a, b])
+    apart = np.searchsorted(a, both, side="right") / len(a) - np.searchsorted(b, both, side="right") / len(b)
+    return math.sqrt(len(a) * len(b) / (len(a) + len(b))) * np.abs(apart).max() < 1.95
+
+
+PYTORCHS = {
+    "normal": ("normal_", {"std": 0.3}),
+    "uniform": ("uniform_", {"a": -0.3, "b": 0.3}),
+    "truncated_normal, bounds far away": ("trunc_normal_", {"std": 0.02}),
+    "truncated_normal, bounds near": ("trunc_normal_", {}),
+    "xavier_uniform": ("xavier_uniform_", {}),
+    "xavier_normal": ("xavier_normal_", {}),
+    "kaiming_normal": ("kaiming_normal_", {"mode": "fan_out", "nonlinearity": "relu"}),
+    "kaiming_normal_fan_in": ("kaiming_normal_", {"nonlinearity": "relu"}),
+    "kaiming_uniform": ("kaiming_uniform_", {"a": math.sqrt(5)}),
+}
+
+
+@pytest.mark.reference
+@pytest.mark.parametrize("name", PYTORCHS)
+def test_pytorch_draws_from_the_same_distribution(name):
+    import torch
+
+    function, options = PYTORCHS[name]
+    theirs = getattr(torch.nn.init, function)(
+        torch.empty(SHAPE), **options, generator=torch.Generator().manual_seed(1)
+    ).numpy()
+    draw = DISTRIBUTIONS[name][0]
+    assert of_one_distribution(draw(generator(8, name), SHAPE), theirs)
+    assert not of_one_distribution(1.1 * draw(generator(8, name), SHAPE), theirs)
+
+
+@pytest.mark.reference("jax")
+@pytest.mark.parametrize(("name", "function"), [("lecun_normal", "lecun_normal"), ("xavier_uniform", "glorot_uniform")])
+def test_jax_draws_from_the_same_distribution(name, function):
+    import jax
+
+    draw = getattr(jax.nn.initializers, function)(in_axis=1, out_axis=0)
+    theirs = np.asarray(draw(jax.random.key(1), SHAPE))
+    assert of_one_distribution(DISTRIBUTIONS[name][0](generator(8, name), SHAPE), theirs)
+    assert not of_one_distribution(1.1 * DISTRIBUTIONS[name][0](generator(8, name), SHAPE), theirs)
 
 
 def test_a_truncated_normal_stays_within_its_bounds():

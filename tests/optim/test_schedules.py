@@ -22,6 +22,25 @@ def test_constant_entry_by_entry():
     assert warmup_constant(0, 6) == 1.0
 
 
+def googles(step, total, warmup, kind, end=0.0):
+    """What google-research/vision_transformer computes in vit_jax/utils.py, create_learning_rate_schedule."""
+    progress = min(max((step - warmup) / (total - warmup), 0.0), 1.0)
+    fall = end + (1 - end) * (1 - progress) if kind == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
+    return fall * min(1.0, step / warmup) if warmup else fall
+
+
+@pytest.mark.parametrize(("total", "warmup"), [(10_000, 500), (40, 7), (12, 1), (9, 0)])
+def test_schedules_are_googles_whose_warm_up_is_a_step_behind(total, warmup):
+    for step in range(total + 3):
+        theirs = max(step, min(step + 1, warmup))  # the step of theirs that ours is at
+        assert warmup_cosine(step, total, warmup) == pytest.approx(googles(theirs, total, warmup, "cosine"), abs=1e-15)
+        assert warmup_linear(step, total, warmup, final=1e-5) == pytest.approx(
+            googles(theirs, total, warmup, "linear", end=1e-5), abs=1e-15
+        )
+    if warmup:
+        assert googles(0, total, warmup, "cosine") == 0 < warmup_cosine(0, total, warmup)
+
+
 @pytest.mark.parametrize("schedule", [warmup_cosine, warmup_linear])
 def test_the_fall_ends_at_the_final_fraction(schedule):
     assert schedule(0, 10, final=0.1) == 1.0

@@ -100,3 +100,41 @@ def test_training_goes_the_same_way_as_with_pytorchs_averaged_model():
         theirs.update_parameters(holder)
     ours = average.flat.by_name(average.average)["head.weight"]
     np.testing.assert_allclose(ours, next(theirs.parameters()).detach().numpy(), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("steps", [20, 80])
+def test_an_average_past_its_start_is_pytorchs_own(steps):
+    """PyTorch keeps the decay as it is from the first step; after 80 steps ours has reached 0.9 too."""
+    import torch
+
+    model = models.VisionTransformer(**MODEL).astype(np.float64)
+    average = optim.ExponentialMovingAverage(optim.SGD(model, 0.1).flat, 0.9)
+    average.load_state_dict({**average.state_dict(), "steps": np.array(steps)})
+    holder = torch.nn.ParameterDict(
+        {name.replace(".", "_"): torch.tensor(array) for name, array in model.state_dict().items()}
+    )
+    theirs = torch.optim.swa_utils.AveragedModel(holder, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.9))
+    theirs.update_parameters(holder)  # its first call copies
+    for step in range(20):
+        rng = np.random.default_rng(step)
+        for name, parameter in model.named_parameters():
+            parameter.assign(rng.standard_normal(parameter.shape))
+            holder[name.replace(".", "_")].data.copy_(torch.tensor(parameter.data))
+        average.update()
+        theirs.update_parameters(holder)
+    ours = average.flat.by_name(average.average)
+    apart = [np.abs(ours[n] - theirs.module[n.replace(".", "_")].numpy(force=True)).max() for n in ours]
+    assert (max(apart) < 1e-13) == (steps == 80)
+
+
+@pytest.mark.parametrize("final", [0.0, 0.1])
+def test_the_cosine_is_pytorchs(final):
+    import torch
+
+    reference = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(reference, STEPS, eta_min=0.3 * final)
+    for step in range(STEPS + 1):
+        ours = 0.3 * optim.warmup_cosine(step, STEPS, final=final)
+        np.testing.assert_allclose(ours, schedule.get_last_lr()[0], rtol=1e-12, atol=1e-15)
+        reference.step()
+        schedule.step()
