@@ -27,6 +27,7 @@ PUBLISHED = {
     "vit_lite_cifar": 3_722_250,
     "vit_192x9_cifar": 2_697_610,
     "vit_micro_cifar": 460_810,  # the plain ViT of ten minutes on a CPU
+    "vit_nano_cifar": 141_962,
     # torchvision/models/resnet.py, `num_params` of each set of weights.
     "resnet18": 11_689_512,
     "resnet34": 21_797_672,
@@ -36,6 +37,7 @@ PUBLISHED = {
     "resnet34_cifar": 21_797_672 - 7_680 - 990 * (512 + 1),
     "resnet50_cifar": 25_557_032 - 7_680 - 990 * (2048 + 1),
     "resnet_micro_cifar": 480_026,  # the ResNet to compare vit_micro_cifar with
+    "resnet_nano_cifar": 126_834,  # ... and vit_nano_cifar
     # Zagoruyko & Komodakis 2016, table 4, in millions: 2.7 (16-4), 36.5 (28-10); FixMatch-pytorch's 28-2.
     "wrn_16_4_cifar": 2_748_890,
     "wrn_28_2_cifar": 1_467_610,
