@@ -53,6 +53,8 @@ def read(path: Path) -> Contents:
                 raise
             except ValueError as error:
                 raise WeightsError(f"{path}: {error}") from error
+            if "part" in file.header and reader is not checkpoint:
+                contents.metadata["flavour"]["part"] = f"{file.header['part']} (the file)"
             return contents
     some = ", ".join(list(file.arrays)[:5]) or "none"
     raise WeightsError(

@@ -224,6 +224,7 @@ def test_a_model_comes_out_of_a_training_checkpoint(by_hand, small, path) -> Non
     by_hand.weights(path, on_two_devices, around)
     again = interop.load(small(seed=1), path)
     assert all(np.array_equal(again.state_dict()[name], array) for name, array in arrays.items())
+    assert interop.read_metadata(path)["flavour"]["part"] == "state_dict (the file)"
     for suffix in (".pt", ".bin", ".pth.tar"):
         path.with_name(f"model{suffix}").write_bytes(path.read_bytes())
         interop.load(small(seed=1), path.with_name(f"model{suffix}"))

@@ -282,3 +282,11 @@ def test_the_real_deit_tiny() -> None:
     assert model.count_parameters() == 5_717_416
     assert (model.config["heads"], model.config["eps"], model.config["gelu"]) == (3, 1e-6, "none")
     assert same_weights(model, interop.load("vit_tiny_patch16_224", path))
+
+
+def test_a_header_cannot_pass_itself_off_as_what_a_reader_found(small, tmp_path) -> None:
+    model = small()
+    header = interop.checkpoint_header(model, {"flavour": "none"}) | {"part": "x"}
+    write_safetensors(tmp_path / "model.safetensors", model.state_dict(), header)
+    assert interop.load_model(tmp_path / "model.safetensors")[1] == {"flavour": "none"}
+    assert interop.flavour_text({"flavour": "none"}) == ""
