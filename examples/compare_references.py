@@ -1,4 +1,4 @@
-"""Compare minivit with PyTorch, JAX and Keras, to the last digits.
+"""Compare minivit with PyTorch, JAX, Keras and ONNX, to the last digits.
 
     python examples/compare_references.py
 
@@ -39,7 +39,7 @@ class Options:
 
     parts: tuple[Part, ...] = PARTS
     """What to compare."""
-    references: tuple[Literal["PyTorch", "JAX", "Keras"], ...] = ()
+    references: tuple[Literal["PyTorch", "JAX", "Keras", "ONNX"], ...] = ()
     """With whom; by default with all that are installed."""
     full: bool = False
     """Also the forward of large models at full size."""
@@ -56,7 +56,7 @@ class Options:
 def main(options: Options) -> int:
     """Compare and report; the exit code is 1 if anything is further apart than allowed."""
     begun = time.monotonic()
-    references = options.references or [name for name in ("PyTorch", "JAX", "Keras") if installed_versions()[name]]
+    references = options.references or [name for name, version in installed_versions().items() if version]
     try:
         report = compare([p for p in options.parts if p not in WITH_PYTORCH], references, options.full, options.photos)
         if "training" in options.parts:
@@ -87,7 +87,7 @@ def main(options: Options) -> int:
             "trained_on": options.dataset,
             "full": options.full,
         }
-        packages = ["torch", "jax", "jaxlib", "keras"]
+        packages = ["torch", "jax", "jaxlib", "keras", "onnx", "onnxruntime"]
         seconds = time.monotonic() - begun
         write_result(options.out, payload, command=command(options), seed=0, wall_seconds=seconds, packages=packages)
         print(f"result: {options.out}")

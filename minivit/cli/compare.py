@@ -14,7 +14,9 @@ PARTS = ("ops", "layers", "losses", "models", "weights", "differences", "trainin
 def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all by default")
-    parser.add_argument("--references", nargs="+", metavar="NAME", help="PyTorch, JAX, Keras; by default the installed")
+    parser.add_argument(
+        "--references", nargs="+", metavar="NAME", help="PyTorch, JAX, Keras, ONNX; by default those installed"
+    )
     parser.add_argument("--full", action="store_true", help="also the forward of large models at full size: minutes")
     parser.add_argument("--photos", type=int, default=8, help="on how many photos DeiT's logits are compared")
     parser.add_argument("--trace", action="store_true", help="follow one model and its twin in PyTorch block by block")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from minivit.compare import against_keras
+from minivit.compare import against_keras, onnx_rows
 from minivit.compare.differences import Difference, differences
 from minivit.compare.distance import Distance
 from minivit.compare.layer_rows import layer_rows
@@ -21,7 +21,6 @@ from minivit.compare.weight_rows import weight_rows
 PARTS = ("ops", "layers", "losses", "models", "weights", "differences")
 MODULES = ("PyTorch", "JAX")  # what whole modules can be compared with
 NEVER = (
-    Skip("models", "ONNX", "minivit writes no ONNX files yet"),
     Skip("models", "timm", "needs torchvision, which has no build for the CPU-only PyTorch; its names are ours"),
     Skip("models", "torchvision", "has no build for the CPU-only PyTorch; the twins in PyTorch carry its names"),
 )
@@ -37,7 +36,8 @@ class Report:
     skips : list of Skip
     differences : list of Difference
     versions : dict of str to (str or None)
-        Of each reference; None where it is not installed. Keras counts where JAX is too: it runs on that here.
+        Of each reference; None where it is not installed. Keras counts where JAX is too: it runs on that here;
+        ONNX, whose version is that of onnxruntime, where onnx is too.
     """
 
     rows: list[Row]
@@ -110,7 +110,7 @@ def compare(
     Parameters
     ----------
     parts : sequence of {"ops", "layers", "losses", "models", "weights", "differences"}
-    references : sequence of {"PyTorch", "JAX", "Keras"}, optional
+    references : sequence of {"PyTorch", "JAX", "Keras", "ONNX"}, optional
         By default those that are installed.
     full : bool
         Also the forward of large models at full size: minutes, and gigabytes of memory.
@@ -151,10 +151,13 @@ def compare(
         rows += model_rows(modules, dtypes)
         rows += model_rows(modules, dtypes, full_cases()) if full else []
         skips += [] if full else full_skips()
+        if "ONNX" in chosen:
+            found, skipped = onnx_rows.onnx_rows(dtypes)
+            rows, skips = rows + found, skips + skipped
     if "weights" in parts:
         found, skipped = weight_rows(modules, dtypes, photos)
         rows, skips = rows + found, skips + skipped
-    for name in (*MODULES, "Keras"):
+    for name in (*MODULES, "Keras", "ONNX"):
         if name not in chosen:
             reason = "not asked for" if versions.get(name) else "not installed: pip install -e '.[reference]'"
             skips.append(Skip("all of it", name, reason))
@@ -169,6 +172,8 @@ def installed_versions() -> dict[str, str | None]:
         found[name] = importlib.metadata.version(module) if installed else None
     if not against_keras.installed():
         found["Keras"] = None
+    if not onnx_rows.installed():
+        found["ONNX"] = None
     return found
 
 
