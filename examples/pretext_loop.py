@@ -254,7 +254,10 @@ def report(options: Options, pretext: list[dict[str, Any]], records: list[dict[s
         options.out / "results.json",
         {
             **{name: first[name] for name in ("dataset", "split", "images")},
-            "pretext": [pretext_summary(result) for result in pretext],
+            "pretext": {
+                task: [pretext_summary(result) for result in pretext if result["task"] == task]
+                for task in options.tasks
+            },
             "finetune_steps": options.finetune_steps,
             "summaries": summaries,
             "commands": [record["command"] for record in records],

@@ -27,7 +27,10 @@ def test_every_task_is_compared_with_random_weights_and_nothing_is_made_twice(tm
     assert done.returncode == 0, done.stderr
     results = json.loads((out / "results.json").read_text(encoding="utf-8"))
     check_result(results)
-    assert [summary["task"] for summary in results["pretext"]] == ["rotation", "inpainting"] * 2
+    assert {task: [run["seed"] for run in runs] for task, runs in results["pretext"].items()} == {
+        "rotation": [0, 1],
+        "inpainting": [0, 1],
+    }
     assert [*results["summaries"]] == ["probe_50", "full_50"]
     for summary in results["summaries"].values():
         assert [*summary["methods"]] == ["random_weights", "rotation", "inpainting"]
