@@ -27,7 +27,7 @@ from minivit import data, models  # noqa: E402
 from minivit.backend import backend_for_device  # noqa: E402
 from minivit.recipes.config import TrainConfig  # noqa: E402
 from minivit.recipes.console import Console  # noqa: E402
-from minivit.recipes.data_size import AUGMENTATIONS, TRAINING, crossings, curves, draw_sizes, size_table  # noqa: E402
+from minivit.recipes.data_size import AUGMENTATIONS, TRAINING, by_size, crossings, curves, draw_sizes, size_table  # noqa: E402
 from minivit.recipes.presets import preset_settings  # noqa: E402
 from minivit.recipes.program import exit_code, load_images, repeatable_command, run_to_result  # noqa: E402
 from minivit.recipes.results import write_result, write_text  # noqa: E402
@@ -167,6 +167,7 @@ def report(options: Options, records: list[dict[str, Any]], console: Console) ->
             "models": {record["model"]: {"parameters": record["parameters"]} for record in records},
             "augmentations": {name: AUGMENTATIONS[name] for name in options.augmentations},
             "curves": found,
+            "by_size": by_size(found),
             "crossings": crossings(found, options.models[1], options.models[0]) if len(options.models) > 1 else [],
             "commands": [record["command"] for record in records],
         },

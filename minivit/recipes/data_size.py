@@ -94,17 +94,31 @@ def crossings(found: Sequence[Mapping[str, Any]], first: str, second: str) -> li
     return result
 
 
+def by_size(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The curves by rising size.
+
+    Returns
+    -------
+    list of dict
+        ``training_images``, and ``mean``: by augmentation, then by model, the mean accuracy; what was not run is left
+        out.
+    """
+    rows: dict[int, dict[str, dict[str, float]]] = {}
+    for curve in found:
+        for point in curve["points"]:
+            means = rows.setdefault(point["training_images"], {})
+            means.setdefault(curve["augmentation"], {})[curve["model"]] = point["mean"]
+    return [{"training_images": size, "mean": rows[size]} for size in sorted(rows)]
+
+
 def size_table(found: Sequence[Mapping[str, Any]]) -> str:
     """The curves as a Markdown table: a row for each size."""
-    sizes = sorted({point["training_images"] for curve in found for point in curve["points"]})
     header = ["training images", *(f"{curve['model']}, {curve['augmentation']}" for curve in found)]
     rows = [header, ["---"] * len(header)]
-    for size in sizes:
-        cells = [f"{size:,}"]
-        for curve in found:
-            means = {point["training_images"]: point["mean"] for point in curve["points"]}
-            cells.append(f"{100 * means[size]:.1f} %" if size in means else "")
-        rows.append(cells)
+    for row in by_size(found):
+        means = [row["mean"].get(curve["augmentation"], {}).get(curve["model"]) for curve in found]
+        cells = ["" if mean is None else f"{100 * mean:.1f} %" for mean in means]
+        rows.append([f"{row['training_images']:,}", *cells])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
