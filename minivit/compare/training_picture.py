@@ -40,6 +40,6 @@ def draw_parity(found: Sequence[Parity], path: Path) -> Path:
         apart.axhline(1e-4, color=GREY, linestyle=":", linewidth=1.0)
         apart.text(0, 6e-5, "allowed", color=GREY, va="top")
         curves.set(xlabel="step", title="loss: minivit (thin) on PyTorch (broad)")
-        apart.set(xlabel="step", title="difference of the two losses, where there is one")
+        apart.set(xlabel="step", title="difference of the two losses")
         curves.legend(frameon=False, loc="upper right", fontsize=7)
         return save_figure(figure, path)
