@@ -54,6 +54,7 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     "code": lambda value: f"`{value}`",
     "commit": lambda value: f"`{value[:10]}`" if value else "not recorded",
     "count": lambda value: f"{value:,}",
+    "whole": lambda value: f"{value:,.0f}",
     "millions": lambda value: f"{value / 1e6:.2f}M",
     "percent": lambda value: f"{100 * value:.1f} %",
     "percent2": lambda value: f"{100 * value:.2f} %",

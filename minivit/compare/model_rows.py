@@ -119,7 +119,7 @@ def _case_rows(case: ModelCase, dtype: str, references: Sequence[str]) -> Iterat
     x = rng.standard_normal((case.batch_size, 3, case.image_size, case.image_size)).astype(dtype)
     cotangent = None
     if case.gradients:
-        classes = case.overrides.get("num_classes", 1000)
+        classes = model.config["num_classes"]  # type: ignore[attr-defined]
         cotangent = rng.standard_normal((case.batch_size, classes)).astype(dtype)
     ours: Computed | None = None
     for reference in references:

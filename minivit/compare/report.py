@@ -21,6 +21,7 @@ from minivit.compare.weight_rows import weight_rows
 PARTS = ("ops", "layers", "losses", "models", "weights", "differences")
 MODULES = ("PyTorch", "JAX")  # what whole modules can be compared with
 NEVER = (
+    Skip("models", "transformers", "compared where its files are read: tests/interop/test_huggingface.py"),
     Skip("models", "ONNX", "minivit writes no ONNX files yet"),
     Skip("models", "timm", "needs torchvision, which has no build for the CPU-only PyTorch; its names are ours"),
     Skip("models", "torchvision", "has no build for the CPU-only PyTorch; the twins in PyTorch carry its names"),

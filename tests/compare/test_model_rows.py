@@ -16,8 +16,8 @@ SMALL_CASES = {
     "mean, tanh GELU": ModelCase("vit_testing", "", {**SMALL, "pool": "mean", "gelu": "tanh"}, 2, 12),
     "sequence, stem": ModelCase("vit_testing", "", {**SMALL, "pool": "sequence", "stem": (5, 6)}, 2, 12),
     "pre_logits": ModelCase("vit_testing", "", {**SMALL, "representation_size": 9}, 2, 12),
-    "basic blocks": ModelCase("resnet18_cifar", "", {"width": 4}, 2, 16, training=True),
-    "bottlenecks": ModelCase("resnet50", "", {"width": 4, "num_classes": 10}, 2, 64),
+    "basic blocks": ModelCase("resnet18_cifar", "", {"width": 4, "layers": (1, 2, 1, 1)}, 2, 16, training=True),
+    "bottlenecks": ModelCase("resnet50", "", {"width": 4, "layers": (1, 2, 1, 1), "num_classes": 10}, 2, 64),
 }
 
 
