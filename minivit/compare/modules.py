@@ -95,7 +95,9 @@ def by_jax(module: nn.Module, inputs: Any, cotangent: Any = None) -> Computed:
         gradients, along_input = pullback(jax.numpy.asarray(cotangent))
         return value, {INPUT: along_input, **gradients}
 
-    options = None if hasattr(module, "config") else FAST_TO_COMPILE  # what compiles fast is slow to run a model with
+    # A stack of blocks is compiled once for all, and what compiles fast runs slowly.
+    small = not isinstance(module, models.VisionTransformer) and module.count_parameters() < 1_000_000
+    options = FAST_TO_COMPILE if small else None
     with jax.enable_x64(True):  # JAX computes in float32 otherwise, whatever comes in
         value, found = jax.jit(value_and_gradients, compiler_options=options)(parameters, inputs)
     return np.asarray(value), {name: np.asarray(gradient) for name, gradient in found.items()}
