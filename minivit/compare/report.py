@@ -155,10 +155,9 @@ def compare(
     if "weights" in parts:
         found, skipped = weight_rows(modules, dtypes, photos)
         rows, skips = rows + found, skips + skipped
-    for name in (*MODULES, "Keras"):
-        if name not in chosen:
-            reason = "not asked for" if versions.get(name) else "not installed: pip install -e '.[reference]'"
-            skips.append(Skip("all of it", name, reason))
+    if references is None:
+        missing = [name for name in (*MODULES, "Keras") if not versions.get(name)]
+        skips += [Skip("everything", name, "not installed: pip install -e '.[reference]'") for name in missing]
     return Report(rows, skips, differences(chosen) if "differences" in parts else [], versions)
 
 

@@ -78,6 +78,6 @@ def test_without_references_everything_is_skipped(capsys, monkeypatch):
     monkeypatch.setattr(report, "installed_versions", lambda: dict.fromkeys(["PyTorch", "JAX", "Keras", "ONNX"]))
     assert cli.main(["compare", "layers", "training"]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("skipped: all of it") == 3
+    assert printed.count("skipped: everything") == 3
     assert "skipped: training (PyTorch)" in printed
     assert set(report.PARTS) | {"training"} == set(PARTS)
