@@ -25,7 +25,7 @@ import tyro
 from minivit import data
 from minivit.compare import Found, Parity, compare, find_faults, train_small
 from minivit.compare.report import installed_versions
-from minivit.compare.training import draw_parity
+from minivit.compare.training_picture import draw_parity
 from minivit.recipes.results import write_result
 
 Part = Literal["ops", "layers", "losses", "models", "weights", "differences", "faults", "training"]

@@ -79,7 +79,7 @@ def _training(options: argparse.Namespace) -> bool:
 
 def _trace(options: argparse.Namespace) -> int:
     from minivit.compare import plant, trace
-    from minivit.compare.trace import show
+    from minivit.compare.trace_table import show
 
     if options.parts or options.full:
         raise ValueError("--trace and --perturb look at one model; leave out the parts and --full")

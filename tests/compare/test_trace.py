@@ -7,7 +7,8 @@ from minivit import models
 from minivit.compare import FAULTS, find_faults, plant, trace
 from minivit.compare.distance import NOTHING, Distance
 from minivit.compare.modules import randomise
-from minivit.compare.trace import Step, Trace, show
+from minivit.compare.trace import Step, Trace
+from minivit.compare.trace_table import show
 
 pytestmark = pytest.mark.reference("torch")
 
@@ -119,6 +120,18 @@ def test_the_table_shows_blocks_and_opens_the_guilty_one(clean):
     assert here.startswith("blocks.3.mlp ")
     assert "blocks.3.attn.qkv" in opened
     assert "blocks.2.attn" not in opened
+
+
+def test_the_table_opens_no_block_whose_number_begins_alike():
+    def step(name, made):
+        return Step(name, "Module", NOTHING, made, NOTHING, NOTHING, NOTHING)
+
+    far = Distance(1.0, 1.0, 1.0)
+    names = {"blocks.1.mlp": NOTHING, "blocks.1": NOTHING, "blocks.10.mlp": far, "blocks.10": far, "": far}
+    shown = [
+        line.split()[0] for line in show(Trace(tuple(step(*one) for one in names.items()), 1e-10)).splitlines()[1:-2]
+    ]
+    assert shown == ["blocks.1", "blocks.10.mlp", "blocks.10", "(model)"]
 
 
 def test_the_inner_of_two_suspects_is_guilty_and_the_first_of_strangers():

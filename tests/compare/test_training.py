@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from minivit import models, optim
-from minivit.compare.training import OPTIMIZERS, SMALL, Parity, Recipe, draw_parity, train_both, train_small
+from minivit.compare.training import OPTIMIZERS, SMALL, Parity, Recipe, train_both, train_small
+from minivit.compare.training_picture import draw_parity
 
 pytestmark = pytest.mark.reference("torch")
 
