@@ -34,7 +34,7 @@ class FewLabels(Procedure, ABC):
     num_classes: int
 
     def draw_orders(self, labelled: int, unlabelled: int) -> None:
-        """Which examples each step takes.
+        """Which examples each step takes; the model has to be there, since it decides how a step runs.
 
         UDA and the baselines take the same labelled batch: no larger than the labels there are. What is called an
         epoch, and how often the held-out examples are looked at, goes by the unlabelled set for all of them.

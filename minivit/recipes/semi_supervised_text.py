@@ -94,7 +94,6 @@ class SemiSupervisedText(FewLabels):
         chosen = np.arange(len(self.train_set)) if config.method == "fully_supervised" else self.split.labelled
         self.labelled = labelled_rows[chosen]
         self.unlabelled = np.concatenate([labelled_rows[self.split.unlabelled], training_rows[len(labelled_rows) :]])
-        self.draw_orders(len(self.labelled), len(self.unlabelled))
         self.paraphrases: dict[str, int] | None = None
         self.of_labelled = self._augmentation(config.labelled_augmentation)
         self.of_augmented = self._augmentation(config.augmentation)
@@ -110,6 +109,7 @@ class SemiSupervisedText(FewLabels):
             drop_path=config.drop_path or 0.0,
         )
         self.model.to(config.device)
+        self.draw_orders(len(self.labelled), len(self.unlabelled))
 
     def _augmentation(self, kind: str | None) -> Augmentation | None:
         config = self.config
