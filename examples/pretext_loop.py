@@ -44,7 +44,7 @@ from minivit.recipes.transfer.finetuning import Finetuning
 from minivit.recipes.transfer.frozen import FrozenEvaluation
 from minivit.recipes.transfer.presets import transfer_preset
 
-RANDOM = "random weights"
+RANDOM = "random_weights"
 # As the data set's own model is trained from random weights, so that these are not at a disadvantage.
 FINETUNING: dict[str, Any] = {"optimizer": "muon", "learning_rate": 2e-3, "layer_decay": 1.0}
 MODES = {"probe": "linear probe", "full": "fine-tuning"}
@@ -114,7 +114,7 @@ class Loop:
             for name, checkpoint in starts:
                 for mode, labels in self.asked():
                     record = self.transferred(checkpoint, name, mode, labels, seed)
-                    records.append({**record, "method": name, "asked": f"{MODES[mode]}, {labels:,} labels"})
+                    records.append({**record, "method": name, "asked": f"{mode}_{labels}"})
                     self.console.message(
                         f"{name}, {MODES[mode]}, {labels:,} labels, seed {seed}: {100 * accuracy_of(record):.2f} %"
                     )
@@ -176,7 +176,7 @@ class Loop:
 
     def transferred(self, checkpoint: Path, name: str, mode: str, labels: int, seed: int) -> dict[str, Any]:
         """The result of training on few labels."""
-        path = self.options.out / f"{mode}-{name.replace(' ', '-')}-{labels}-{seed}"
+        path = self.options.out / f"{mode}-{name.replace('_', '-')}-{labels}-{seed}"
         config = TransferConfig(
             weights=str(checkpoint),
             mode=mode,
@@ -246,7 +246,7 @@ def report(options: Options, pretext: list[dict[str, Any]], records: list[dict[s
         everything = compare_methods(runs, RANDOM, options.tasks[0])
         gains = {task: pair["difference"] for task, pair in pairs.items()}
         summaries[asked] = {**everything, "gains": gains}
-        tables.append(f"{asked}:\n\n" + "\n\n".join(comparison_table(pair) for pair in pairs.values()))
+        tables.append(f"{titled(asked)}:\n\n" + "\n\n".join(comparison_table(pair) for pair in pairs.values()))
     text = "\n\n".join(tables)
     write_text(options.out / "loop.md", text + "\n")
     console.message(text)
@@ -254,7 +254,10 @@ def report(options: Options, pretext: list[dict[str, Any]], records: list[dict[s
         options.out / "results.json",
         {
             **{name: first[name] for name in ("dataset", "split", "images")},
-            "pretext": [pretext_summary(result) for result in pretext],
+            "pretext": {
+                task: [pretext_summary(result) for result in pretext if result["task"] == task]
+                for task in options.tasks
+            },
             "finetune_steps": options.finetune_steps,
             "summaries": summaries,
             "commands": [record["command"] for record in records],
@@ -265,8 +268,15 @@ def report(options: Options, pretext: list[dict[str, Any]], records: list[dict[s
         device=options.device,
     )
     title = f"{first['dataset']}, {first['images']:,} {first['split']} images"
-    picture = draw_comparison(summaries, options.out / "loop.png", title=title)
+    drawn = {titled(asked): summary for asked, summary in summaries.items()}
+    picture = draw_comparison(drawn, options.out / "loop.png", title=title)
     console.message(f"everything is in {options.out}" + (f"; picture: {picture}" if picture else ""))
+
+
+def titled(asked: str) -> str:
+    """``probe_500`` -> ``linear probe, 500 labels``."""
+    mode, _, labels = asked.partition("_")
+    return f"{MODES[mode]}, {int(labels):,} labels"
 
 
 def of(runs: list[dict[str, Any]], *methods: str) -> list[dict[str, Any]]:
