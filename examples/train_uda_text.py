@@ -66,7 +66,11 @@ class Options(TextConfig):
     """Draw the learning curve and what the loss was made of at the end."""
 
     # Settings that texts do not have.
+    training_images: OfImages[int | None] = None
     image_size: OfImages[int] = 32
+    preprocessing: OfImages[str] = "timm"
+    crop_fraction: OfImages[float] = 1.0
+    crop_area: OfImages[float | None] = None
     download: OfImages[bool] = True
     model: OfImages[str | None] = None
     crop: OfImages[int | None] = None

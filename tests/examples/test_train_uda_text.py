@@ -121,7 +121,17 @@ def test_bad_input_is_an_error_of_one_line(tmp_path: Path, arguments: list[str],
 def test_settings_of_images_are_not_offered() -> None:
     done = run("--help")
     assert done.returncode == 0
-    for flag in ("--crop", "--flip", "--mixup", "--whitening", "--image-size", "--rotate-colors", "--cutout"):
+    for flag in (
+        "--crop",
+        "--flip",
+        "--mixup",
+        "--whitening",
+        "--image-size",
+        "--rotate-colors",
+        "--cutout",
+        "--training-images",
+        "--preprocessing",
+    ):
         assert flag not in done.stdout
     for flag in ("--replacement", "--paraphrases", "--vocabulary", "--compare"):
         assert flag in done.stdout
