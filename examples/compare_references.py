@@ -31,6 +31,7 @@ from minivit.recipes.results import write_result
 Part = Literal["ops", "layers", "losses", "models", "weights", "differences", "faults", "training"]
 PARTS: tuple[Part, ...] = ("ops", "layers", "losses", "models", "weights", "differences", "faults", "training")
 WITH_PYTORCH = ("faults", "training")
+DTYPES: tuple[Literal["float32", "float64"], ...] = ("float32", "float64")
 
 
 @dataclass
@@ -43,6 +44,8 @@ class Options:
     """With whom; by default with all that are installed."""
     full: bool = False
     """Also the forward of large models at full size."""
+    dtypes: tuple[Literal["float32", "float64"], ...] = DTYPES
+    """In which precision ops, layers, losses, models and published weights are compared."""
     photos: int = 8
     """On how many photos the logits of published weights are compared."""
     dataset: Literal["digits", "cifar10"] = "digits"
@@ -58,7 +61,8 @@ def main(options: Options) -> int:
     begun = time.monotonic()
     references = options.references or [name for name, version in installed_versions().items() if version]
     try:
-        report = compare([p for p in options.parts if p not in WITH_PYTORCH], references, options.full, options.photos)
+        parts = [part for part in options.parts if part not in WITH_PYTORCH]
+        report = compare(parts, references, options.full, options.photos, options.dtypes)
         if "training" in options.parts:
             data.load(options.dataset, download=False)
     except (ValueError, OSError) as error:
