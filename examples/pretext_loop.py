@@ -29,14 +29,14 @@ from minivit.backend import backend_for_device
 from minivit.recipes.comparison import compare_methods, comparison_table
 from minivit.recipes.comparison_pictures import draw_comparison
 from minivit.recipes.config import TrainConfig
-from minivit.recipes.console import Console, in_words
+from minivit.recipes.console import Console, measured_in_words
 from minivit.recipes.pretext import TASKS
 from minivit.recipes.pretext.config import PretextConfig
 from minivit.recipes.pretext.presets import pretext_preset
 from minivit.recipes.pretext.pretraining import Pretraining
 from minivit.recipes.program import exit_code, load_images, repeatable_command, run_to_result
 from minivit.recipes.results import write_result, write_text
-from minivit.recipes.studies import finished_or_trained
+from minivit.recipes.studies import accuracy_of, finished_or_trained
 from minivit.recipes.trainer import Trainer
 from minivit.recipes.transfer.config import TransferConfig
 from minivit.recipes.transfer.encoder import load_pretrained
@@ -168,7 +168,9 @@ class Loop:
                 return repeatable_command("examples/pretrain.py", config, preset, steps, trainer.workers.count)
 
             result = run_to_result(trainer, command, resume=resume)
-            self.console.message(f"{task}, seed {seed}: {trainer.split} {in_words(trainer.final_result.values)}")
+            self.console.message(
+                f"{task}, seed {seed}: {trainer.split} {measured_in_words(trainer.final_result.values)}"
+            )
             return result
 
         result = finished_or_trained(path, config, train, self.console)
@@ -227,11 +229,6 @@ def check(options: Options) -> None:
         raise ValueError(
             f"--pretrain-steps: expected a number for each of {', '.join(options.tasks)}, got {options.pretrain_steps}"
         )
-
-
-def accuracy_of(record: dict[str, Any]) -> float:
-    """On the split that was evaluated."""
-    return float(record[f"{record['split']}_accuracy"])
 
 
 def report(options: Options, pretext: list[dict[str, Any]], records: list[dict[str, Any]], console: Console) -> None:

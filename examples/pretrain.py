@@ -23,7 +23,7 @@ import tyro  # noqa: E402
 
 from minivit.backend import backend_for_device  # noqa: E402
 from minivit.backend.cpu.threads import Workers  # noqa: E402
-from minivit.recipes.console import Console, in_words  # noqa: E402
+from minivit.recipes.console import Console, measured_in_words  # noqa: E402
 from minivit.recipes.figures import style  # noqa: E402
 from minivit.recipes.pictures import draw_learning_curve  # noqa: E402
 from minivit.recipes.pretext.config import PretextConfig  # noqa: E402
@@ -72,7 +72,7 @@ def main(options: Options) -> int:
             show(draw_questions(trainer), console)
         results = run_to_result(trainer, command, resume=options.resume is not None)
         console.message(
-            f"{trainer.split}: {in_words(trainer.final_result.values)} on {results['images']} images; "
+            f"{trainer.split}: {measured_in_words(trainer.final_result.values)} on {results['images']} images; "
             f"the encoder is in {trainer.folder.checkpoint}"
         )
         if options.pictures:

@@ -31,7 +31,7 @@ from minivit.recipes.data_size import AUGMENTATIONS, TRAINING, by_size, crossing
 from minivit.recipes.presets import preset_settings  # noqa: E402
 from minivit.recipes.program import exit_code, load_images, repeatable_command, run_to_result  # noqa: E402
 from minivit.recipes.results import write_result, write_text  # noqa: E402
-from minivit.recipes.studies import finished_or_trained  # noqa: E402
+from minivit.recipes.studies import accuracy_of, finished_or_trained  # noqa: E402
 from minivit.recipes.supervised import Supervised  # noqa: E402
 from minivit.recipes.trainer import Trainer  # noqa: E402
 
@@ -145,11 +145,6 @@ def train_once(
         )
 
     return run_to_result(trainer, command, resume=resume)
-
-
-def accuracy_of(record: dict[str, Any]) -> float:
-    """On the split that was evaluated."""
-    return float(record[f"{record['split']}_accuracy"])
 
 
 def report(options: Options, records: list[dict[str, Any]], console: Console) -> None:

@@ -63,7 +63,7 @@ class Console:
             self._bar = None
 
 
-def in_words(values: Mapping[str, float]) -> str:
+def measured_in_words(values: Mapping[str, float]) -> str:
     """Measured values as text: ``accuracy 71.30 %, loss 0.8123``."""
     return ", ".join(
         f"{name} {100 * value:.2f} %" if name == "accuracy" else f"{name.replace('_', ' ')} {value:.4f}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +52,8 @@ def finished_or_trained(
     if same and folder.finished:
         return read_result(folder.results)
     return train(same)
+
+
+def accuracy_of(record: Mapping[str, Any]) -> float:
+    """The accuracy that a result states, on the split that was evaluated."""
+    return float(record[f"{record['split']}_accuracy"])

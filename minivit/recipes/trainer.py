@@ -17,7 +17,7 @@ from minivit.backend import to_host, use_device
 from minivit.backend.cpu.threads import Workers, blas_threads
 from minivit.inspect.nan_finder import find_non_finite
 from minivit.recipes.checkpoint import load_checkpoint, save_checkpoint
-from minivit.recipes.console import Console, in_words
+from minivit.recipes.console import Console, measured_in_words
 from minivit.recipes.evaluation import Evaluation
 from minivit.recipes.memory import explain_out_of_memory
 from minivit.recipes.metrics import MetricsLog
@@ -226,7 +226,7 @@ class Trainer:
         held_out = {f"validation_{name}": value for name, value in result.values.items()}
         self._log.write({"step": done, "epoch": epoch, **held_out})
         self.console.message(
-            f"epoch {epoch:.2f}: validation {in_words(result.values)} "
+            f"epoch {epoch:.2f}: validation {measured_in_words(result.values)} "
             f"({self.procedure.validation_size} examples held out of training)"
         )
 
