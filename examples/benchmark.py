@@ -95,7 +95,7 @@ class Ours:
         self.options = options
         self.model = make_model(options)
         self.workers = Workers(options.threads or None)
-        config = TrainConfig(batch_size=options.batch, micro_batch=options.micro_batch, clip=0.0).filled(
+        config = TrainConfig(batch_size=options.batch, micro_batch=options.micro_batch, clip=0.0, optimizer="adamw", learning_rate=1e-3).filled(
             preset_settings("cifar10")
         )
         channels, self.size = self.model.config["channels"], self.model.config["image_size"]
