@@ -1,4 +1,4 @@
-"""The Vision Transformer of `minivit.models` in plain PyTorch: the rival in speed and the reference in numbers."""
+"""The Vision Transformer of `minivit.models` in plain PyTorch, as reference and for speed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from minivit.models import VisionTransformer
-from minivit.optim import decays_matrices
 
 
 def torch_twin(model: VisionTransformer) -> Any:
@@ -38,53 +37,6 @@ def torch_twin(model: VisionTransformer) -> Any:
     twin = _build(config).to(state["norm.weight"].dtype)
     twin.load_state_dict(state)
     return twin
-
-
-class TorchRunner:
-    """Steps of the twin in eager PyTorch: AdamW with label smoothing, or forwards.
-
-    Parameters
-    ----------
-    model : VisionTransformer
-    images : array (B, C, H, W)
-    labels : array (B,)
-    training : bool
-        Whole steps, or forwards without gradients.
-    threads : int
-        0 leaves PyTorch's own choice.
-    """
-
-    def __init__(
-        self, model: VisionTransformer, images: np.ndarray, labels: np.ndarray, *, training: bool, threads: int = 0
-    ) -> None:
-        import torch
-
-        if threads:
-            torch.set_num_threads(threads)
-        self.training = training
-        self.twin = torch_twin(model).train(training)
-        self.images, self.labels = torch.from_numpy(images), torch.from_numpy(labels)
-        decayed = {n for n, p in model.named_parameters() if decays_matrices(n, p)}
-        named = dict(self.twin.named_parameters())
-        groups = [
-            {"params": [p for n, p in named.items() if n in decayed], "weight_decay": 0.05},
-            {"params": [p for n, p in named.items() if n not in decayed], "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.AdamW(groups, lr=2e-3)
-
-    def step(self) -> float:
-        """One step; its loss (0 for a forward)."""
-        import torch
-
-        if not self.training:
-            with torch.inference_mode():
-                self.twin(self.images)
-            return 0.0
-        loss = torch.nn.functional.cross_entropy(self.twin(self.images), self.labels, label_smoothing=0.1)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        return float(loss.detach())
 
 
 def _build(config: dict[str, Any]) -> Any:

@@ -1,18 +1,15 @@
-"""How fast images are augmented, and whether that holds up the training steps that they are augmented for."""
+"""Whether preparing batches ahead of the steps that take them holds the steps up, and what it costs."""
 
 from __future__ import annotations
 
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
-from minivit.backend import Array
 from minivit.backend.cpu.threads import blas_threads
 from minivit.recipes.procedure import Procedure
 from minivit.recipes.step import TrainingStep
@@ -107,6 +104,38 @@ def time_steps(procedure: Procedure, *, steps: int, warmup: int, rounds: int) ->
     return times
 
 
+def summarize_times(times: StepTimes, batch_size: int) -> dict[str, Any]:
+    """What the times amount to, as medians over the rounds.
+
+    Parameters
+    ----------
+    times : StepTimes
+    batch_size : int
+        Examples in a step.
+
+    Returns
+    -------
+    dict
+        JSON-able: ``seconds``, by name; ``images_per_second`` with batches prepared ahead; ``prefetched_over_prepared``
+        of the ``ratios``; ``waiting_share`` of a step's time; ``preparation_share`` of the CPU time; ``cores_used`` by
+        a step whose batch lies ready.
+    """
+    seconds = {
+        name: {kind: statistics.median(getattr(one, kind) for one in rounds) for kind in asdict(rounds[0])}
+        for name, rounds in vars(times).items()
+    }
+    prefetched, prepared, preparation = seconds["prefetched"], seconds["prepared"], seconds["preparation"]
+    return {
+        "images_per_second": batch_size / prefetched["wall"],
+        "seconds": seconds,
+        "ratios": times.ratios,
+        "prefetched_over_prepared": statistics.median(times.ratios),
+        "waiting_share": prefetched["waiting"] / prefetched["wall"],
+        "preparation_share": preparation["cpu"] / (preparation["cpu"] + prepared["cpu"]),
+        "cores_used": prepared["cpu"] / prepared["wall"],
+    }
+
+
 def _time_of_step(stepper: TrainingStep, batches: Iterator[Any], steps: int, warmup: int) -> Seconds:
     """The mean over `steps` steps after the warm-up, the wait for their batches included."""
     for batch in itertools.islice(batches, warmup):
@@ -120,44 +149,3 @@ def _time_of_step(stepper: TrainingStep, batches: Iterator[Any], steps: int, war
         stepper(batch).is_finite()  # waits for the device, as the trainer does
     wall, cpu = time.perf_counter() - begun, time.process_time() - cpu
     return Seconds(wall / steps, waiting / steps, cpu / steps)
-
-
-def augmentation_speeds(
-    augmentations: Mapping[str, Callable[[Array, int, Array], Array]], images: Array, *, steps: int, rounds: int
-) -> dict[str, float]:
-    """Images per second of several augmentations, which take turns, in one thread.
-
-    The seconds are the thread's own, in which it runs: what else the machine does hardly changes them.
-
-    Parameters
-    ----------
-    augmentations : mapping of str to callable
-        Such as `minivit.augment.TrainAugmentation`: (images, step, image_index) -> images.
-    images : array (B, C, H, W) of uint8
-        In host memory.
-    steps, rounds : int
-        Calls in a round, each of a step of its own, and rounds.
-
-    Returns
-    -------
-    dict of str to float
-        The median over the rounds.
-
-    Raises
-    ------
-    ValueError
-        If there is no step or no round.
-    """
-    if steps < 1 or rounds < 1:
-        raise ValueError(f"expected a step and a round at least; got {steps} and {rounds}")
-    index = np.arange(len(images))
-    seconds: dict[str, list[float]] = {name: [] for name in augmentations}
-    for augment in augmentations.values():  # tables are made, memory is laid out
-        augment(images, 0, index)
-    for number in range(rounds):
-        for name, augment in augmentations.items():
-            begun = time.thread_time()
-            for step in range(number * steps, (number + 1) * steps):
-                augment(images, step, index)
-            seconds[name].append((time.thread_time() - begun) / steps)
-    return {name: len(images) / statistics.median(measured) for name, measured in seconds.items()}

@@ -1,36 +1,31 @@
-"""What the timing of steps and of augmentation times, told by a clock that only steps and augmentations move."""
+"""What the timing of steps times, told by a clock that only steps and preparation move."""
 
 import threading
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
-from minivit.augment import TrainAugmentation
 from minivit.backend.cpu.threads import Workers
-from minivit.recipes import throughput
 from minivit.recipes.procedure import Procedure
 from minivit.recipes.semi_supervised import SemiSupervised
-from minivit.recipes.throughput import Seconds, StepTimes, augmentation_speeds, time_steps
+from minivit.recipes.speed import preparation
+from minivit.recipes.speed.preparation import Seconds, StepTimes, summarize_times, time_steps
 from minivit.recipes.uda_config import UdaConfig
 from minivit.recipes.uda_presets import uda_preset
 
 
 class Clock:
-    """Stands in for the module `time`; half of the time is the process's own, a quarter the thread's."""
+    """Stands in for the module `time`; half of the time is the process's own."""
 
     def __init__(self, monkeypatch):
         self.now = 0.0
-        monkeypatch.setattr(throughput, "time", self)
+        monkeypatch.setattr(preparation, "time", self)
 
     def perf_counter(self):
         return self.now
 
     def process_time(self):
         return self.now / 2
-
-    def thread_time(self):
-        return self.now / 4
 
 
 class Recorded(Procedure):
@@ -115,39 +110,18 @@ def test_a_real_step_is_timed_and_trained(digits):
     assert any((array != before[name]).any() for name, array in procedure.model.state_dict().items())
 
 
-def test_augmentations_take_turns_and_every_call_is_another_step(monkeypatch):
-    clock, calls = Clock(monkeypatch), []
-    images = np.zeros((6, 3, 4, 4), np.uint8)
-
-    def augmentation(name, seconds):
-        def augment(given, step, index):
-            assert given is images
-            assert index.tolist() == list(range(6))
-            calls.append((name, step))
-            clock.now += seconds
-
-        return augment
-
-    slow, fast = augmentation("slow", 3.0), augmentation("fast", 0.5)
-    speeds = augmentation_speeds({"slow": slow, "fast": fast}, images, steps=2, rounds=2)
-    assert speeds == {"slow": 8.0, "fast": 48.0}
-    first = [("slow", 0), ("slow", 1), ("fast", 0), ("fast", 1)]
-    second = [("slow", 2), ("slow", 3), ("fast", 2), ("fast", 3)]
-    assert calls == [("slow", 0), ("fast", 0), *first, *second]  # a call each that is not timed, then two rounds
-
-
-def test_one_slow_round_does_not_move_the_median(monkeypatch):
-    clock = Clock(monkeypatch)
-
-    def augment(images, step, index):
-        clock.now += 100.0 if step == 1 else 1.0
-
-    assert augmentation_speeds({"one": augment}, np.zeros((4, 1, 2, 2), np.uint8), steps=1, rounds=3) == {"one": 16.0}
-
-
 @pytest.mark.parametrize("wrong", [{"steps": 0, "rounds": 1}, {"steps": 1, "rounds": 0}])
 def test_nothing_to_time_is_refused(wrong):
     with pytest.raises(ValueError, match="expected a step"):
-        augmentation_speeds({"plain": TrainAugmentation((0.5,), (0.5,), 0)}, np.zeros((1, 1, 8, 8), np.uint8), **wrong)
-    with pytest.raises(ValueError, match="expected a step"):
         time_steps(Recorded(None), warmup=0, **wrong)
+
+
+def test_the_times_amount_to_medians_and_shares():
+    ahead = [Seconds(wall=2.0, waiting=0.5, cpu=3.0), Seconds(4.0, 1.0, 3.0), Seconds(9.0, 1.0, 3.0)]
+    ready = [Seconds(wall=2.0, waiting=0.0, cpu=3.0)] * 3
+    found = summarize_times(StepTimes(ahead, ready, [Seconds(1.0, 0.0, 1.0)] * 3), batch_size=12)
+    assert found["images_per_second"] == 3.0
+    assert found["ratios"] == [1.0, 2.0, 4.5]
+    assert found["prefetched_over_prepared"] == 2.0
+    assert (found["waiting_share"], found["preparation_share"], found["cores_used"]) == (0.25, 0.25, 1.5)
+    assert found["seconds"]["prepared"] == {"wall": 2.0, "waiting": 0.0, "cpu": 3.0}

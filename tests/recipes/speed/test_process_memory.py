@@ -1,0 +1,47 @@
+"""Memory is counted of a process and of what it started, and the peak is seen."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from minivit.recipes.speed.process_memory import PROC, PeakMemory, process_tree, proportional_set_size
+
+pytestmark = pytest.mark.skipif(
+    not (PROC / "self" / "smaps_rollup").exists(), reason="the system does not tell a process's memory"
+)
+
+PARENT = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "x = bytearray(b'1') * (40 << 20); print(flush=True); input()"],
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+input()
+child.communicate(b"\\n")
+"""
+
+
+def test_children_of_children_belong_to_a_process_and_their_memory_to_its_peak() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child = int(parent.stdout.readline())
+    assert process_tree(parent.pid) == [parent.pid, child]
+    assert {parent.pid, child} <= set(process_tree(os.getpid()))
+    with PeakMemory(parent.pid) as memory:
+        assert proportional_set_size(child) > 40 << 20
+    assert memory.bytes > proportional_set_size(parent.pid) + (40 << 20)
+    parent.communicate(b"\n")
+    assert parent.returncode == 0
+    assert proportional_set_size(child) == 0  # it has ended
+
+
+def test_the_peak_stays_when_the_memory_is_given_back() -> None:
+    with PeakMemory(os.getpid()) as memory:
+        array = np.ones(8 << 20)
+        memory.look()
+        high = memory.bytes
+        del array
+        memory.look()
+    assert memory.bytes == high > proportional_set_size(os.getpid()) + (32 << 20)
