@@ -32,7 +32,8 @@ class TwoLayers(Module):
 
     def forward(self, x: Any) -> Tensor:
         """(B, features) -> (B, 1)."""
-        return self.fc2(ops.tanh(self.fc1(x)))
+        y: Tensor = self.fc2(ops.tanh(self.fc1(x)))
+        return y
 
 
 @dataclass(frozen=True)

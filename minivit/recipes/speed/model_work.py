@@ -125,7 +125,7 @@ class ModelWork:
             workers = stack.enter_context(Workers(min(self.threads or available_cores(), self.batch)))
             model.eval()
 
-            def forward(part: slice) -> np.ndarray:
+            def forward(part: slice) -> Any:
                 with no_grad():
                     return model(Tensor(images[part])).data  # (b, K)
 
