@@ -1,4 +1,4 @@
-"""The command line: ``python -m minivit`` with doctor, check, compare and summary."""
+"""The command line: ``python -m minivit`` with doctor, check, compare, summary and profile."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minivit.cli.compare import add_compare_arguments, run_compare
+from minivit.cli.profile import add_profile_arguments, run_profile
 from minivit.version import __version__
 
 NEXT = """\
@@ -101,6 +102,10 @@ def _parser() -> argparse.ArgumentParser:
     summary.add_argument("--checkpoint-blocks", action="store_true", help="keep only the input of each block")
     summary.add_argument("--expand", action="store_true", help="show each of several equal blocks")
     summary.set_defaults(run=_summary)
+
+    profile = commands.add_parser("profile", help="where the time of a training step goes, by op and by layer")
+    add_profile_arguments(profile)
+    profile.set_defaults(run=run_profile)
     return parser
 
 

@@ -8,16 +8,15 @@ import os
 import platform
 import re
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from threadpoolctl import threadpool_info
 
 from minivit import data
 from minivit.backend import backend_for_device
+from minivit.inspect.peak import matrix_product_speed
 from minivit.recipes.memory import available_bytes
 from minivit.recipes.results import environment
 from minivit.version import __version__
@@ -82,19 +81,7 @@ def _processor() -> Iterator[Finding]:
             yield Finding(WRONG, "BLAS", text + f"{threads} threads for {cores} cores: set OMP_NUM_THREADS={cores}")
         else:
             yield Finding(OK, "BLAS", text + f"{threads} threads")
-    yield Finding(OK, "speed", f"{_gigaflops():.0f} GFLOP/s in a float32 matrix product")
-
-
-def _gigaflops(side: int = 768, seconds: float = 0.2) -> float:
-    """The best of the products that fit into the time."""
-    a = np.random.default_rng(0).random((side, side), np.float32)
-    best, end = np.inf, time.perf_counter() + seconds
-    a @ a
-    while time.perf_counter() < end:
-        start = time.perf_counter()
-        a @ a
-        best = min(best, time.perf_counter() - start)
-    return float(2 * side**3 / best / 1e9)
+    yield Finding(OK, "speed", f"{1e-9 * matrix_product_speed():.0f} GFLOP/s in a float32 matrix product")
 
 
 def _gpu() -> Iterator[Finding]:

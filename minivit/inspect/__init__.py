@@ -4,6 +4,8 @@ from minivit.inspect.attention import AttentionMaps, HeatMaps, attention_maps, h
 from minivit.inspect.class_activation import ClassActivation, class_activation, has_class_activation
 from minivit.inspect.graph import Graph, draw_graph
 from minivit.inspect.nan_finder import NanFinder, NonFinite, NonFiniteError, find_non_finite
+from minivit.inspect.peak import matrix_product_speed
+from minivit.inspect.profile_table import LayerTime, layer_table, layer_times, op_table
 from minivit.inspect.profiler import OpTime, Profiler, profile
 from minivit.inspect.summary import Summary, summarize
 
@@ -12,6 +14,7 @@ __all__ = [
     "ClassActivation",
     "Graph",
     "HeatMaps",
+    "LayerTime",
     "NanFinder",
     "NonFinite",
     "NonFiniteError",
@@ -24,6 +27,10 @@ __all__ = [
     "find_non_finite",
     "has_class_activation",
     "heat_maps",
+    "layer_table",
+    "layer_times",
+    "matrix_product_speed",
+    "op_table",
     "overlay",
     "profile",
     "rollout",

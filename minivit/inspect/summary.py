@@ -6,7 +6,6 @@ a MAC (and some, a FLOP). The pointwise work of norms, GELU and softmax is not c
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 from minivit.autograd import Hook, Node, Op, Tensor, enable_grad, hooked
 from minivit.autograd.state import STATE
 from minivit.backend import backend_for_device
+from minivit.inspect.multiply_adds import multiply_adds
 from minivit.inspect.sizes import Shape, bytes_text, memory_of, shape_text
 from minivit.nn import Module, frozen_running_statistics
 from minivit.nn.randomness import current_keys, restored_keys
@@ -161,30 +161,6 @@ def summarize(model: Module, input_shape: Shape | None = None, title: str | None
     layer, _ = _layer(model, title or "model", recorder, kept, set())
     size = sum(p.size * p.dtype.itemsize for p in model.parameters())
     return Summary(tuple(input_shape), layer, size)
-
-
-def multiply_adds(op: str, inputs: list[Shape | None], output: Shape) -> int:
-    """Multiply-adds of one forward of an op, by the shapes: 0 for an op without a matrix product.
-
-    A test holds these to the products that the same op makes when it is composed of primitives.
-    """
-    shapes = [shape or () for shape in inputs]
-    if op in ("linear", "matmul"):
-        return math.prod(output) * shapes[0][-1]
-    if op == "mlp":
-        rows = math.prod(output[:-1])
-        return rows * (math.prod(shapes[1]) + math.prod(shapes[3]))
-    if op == "conv2d":
-        return math.prod(output) * math.prod(shapes[1][1:])
-    if op == "conv_transpose2d":
-        return math.prod(shapes[0]) * math.prod(shapes[1][1:])
-    if op == "attention":
-        rows = math.prod(shapes[0][:-1]) * shapes[1][-2]  # (..., N) queries times M keys
-        return rows * (shapes[0][-1] + shapes[2][-1])
-    if op == "qkv_attention":
-        B, N, D = output
-        return 2 * B * N * N * D  # Q K^T and P V, all heads
-    return 0
 
 
 def _kept_bytes(output: Tensor, excluded: set[int]) -> dict[int, int]:

@@ -1,6 +1,7 @@
 import pytest
 
-from minivit.inspect.summary import multiply_adds, summarize
+from minivit.inspect.multiply_adds import multiply_adds
+from minivit.inspect.summary import summarize
 from minivit.recipes.config import TrainConfig
 from minivit.recipes.presets import MODELS, build_model, preset_settings
 
