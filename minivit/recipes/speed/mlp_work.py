@@ -69,8 +69,14 @@ class MlpWork:
         return x, np.sin(x.sum(1, keepdims=True))
 
     def told(self) -> dict[str, Any]:
-        """The sizes."""
-        return {"model": f"{self.features}-{self.hidden}-1", "mode": "mlp", "batch": self.examples, "optimizer": "sgd"}
+        """The sizes; with so little to do no thread can help another."""
+        return {
+            "model": f"{self.features}-{self.hidden}-1",
+            "mode": "mlp",
+            "batch": self.examples,
+            "optimizer": "sgd",
+            "threads": 1,
+        }
 
     @contextmanager
     def start(self) -> Iterator[Step]:
