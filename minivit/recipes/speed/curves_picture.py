@@ -49,8 +49,8 @@ def draw_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], path: Path, t
         grid = figure.subplots(2, len(curves), squeeze=False)
         for column, (name, points) in enumerate(curves.items()):
             above, below = grid[0][column], grid[1][column]
-            batches = {one["batch"] for one in points}
-            above.set_title(LABELS[name] + (f", {batches.pop()} images in a step" * (len(batches) == 1)), fontsize=9)
+            fixed = "" if name == "batch" else f", {points[0]['batch']} images in a step"
+            above.set_title(LABELS[name] + fixed, fontsize=9)
             _draw(above, name, points, "ms_per_image")
             if name == "threads":
                 first = points[0]
