@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from minivit.backend import Array
+from minivit.backend.cpu.threads import Workers
 from minivit.nn import Module, Parameter
+from minivit.nn.flat import Segment
 from minivit.optim.adamw import AdamW
 
 # Of the quintic iteration below, chosen in the reference so that all singular values soon lie between 0.7 and 1.2.
@@ -32,6 +34,8 @@ class Muon(AdamW):
         Of the matrices, at the peak of the schedule. An update has singular values of about one, so this is how far a
         matrix moves in a step; it falls with `learning_rate`.
     momentum : float
+    workers : Workers, optional
+        Threads that share the matrices among them; the result does not depend on it.
     **options
         As for `AdamW`; `learning_rate_scale` applies to both kinds.
     """
@@ -42,6 +46,7 @@ class Muon(AdamW):
         learning_rate: float = 2e-3,
         matrix_learning_rate: float = 0.02,
         momentum: float = 0.95,
+        workers: Workers | None = None,
         learning_rate_scale: Callable[[str, Parameter], float] | None = None,
         **options: Any,
     ) -> None:
@@ -51,7 +56,7 @@ class Muon(AdamW):
             )
         if not 0.0 <= momentum < 1.0:
             raise ValueError(f"Muon: momentum must lie in [0, 1), got {momentum}")
-        self.momentum = momentum
+        self.momentum, self.workers = momentum, workers
         ratio = matrix_learning_rate / learning_rate
 
         def scale(name: str, parameter: Parameter) -> float:
@@ -70,6 +75,13 @@ class Muon(AdamW):
         if self.kind(segments[0].name, segments[0].parameter) != "matrix":
             super().update(part, learning_rate, weight_decay, count)
             return
+        if self.workers is None:
+            self._update_matrices(segments, learning_rate, weight_decay)
+            return
+        shares = dealt(segments, self.workers.count)
+        self.workers.run(lambda worker: self._update_matrices(shares[worker], learning_rate, weight_decay))
+
+    def _update_matrices(self, segments: list[Segment], learning_rate: float, weight_decay: float) -> None:
         for segment in segments:
             p = segment.parameter.data
             g, b = (a[segment.start : segment.stop].reshape(p.shape) for a in (self.flat.grad, self.state["m"]))
@@ -79,6 +91,22 @@ class Muon(AdamW):
             if weight_decay:
                 p *= 1.0 - learning_rate * weight_decay
             p -= (learning_rate * max(1.0, p.shape[0] / p.shape[1]) ** 0.5) * u
+
+
+def dealt(segments: list[Segment], workers: int) -> list[list[Segment]]:
+    """The matrices in `workers` shares of nearly equal work: the dearest first, each to who has least so far."""
+
+    def work(segment: Segment) -> int:
+        rows, columns = segment.parameter.shape
+        return min(rows, columns) ** 2 * (2 * max(rows, columns) + min(rows, columns))  # the iteration's products
+
+    shares: list[list[Segment]] = [[] for _ in range(workers)]
+    loads = [0] * workers
+    for segment in sorted(segments, key=work, reverse=True):
+        least = loads.index(min(loads))
+        shares[least].append(segment)
+        loads[least] += work(segment)
+    return shares
 
 
 def is_hidden_matrix(name: str, parameter: Parameter) -> bool:

@@ -20,7 +20,7 @@ import numpy as np
 
 from minivit.autograd import Tensor, backward
 from minivit.backend.cpu.rendezvous import Rendezvous
-from minivit.backend.cpu.threads import Workers
+from minivit.backend.cpu.threads import Workers, blas_threads
 from minivit.nn import FlatParameters, GradientBuffer, Module
 from minivit.nn.flat import combine
 
@@ -134,7 +134,13 @@ class ParallelGradients:
 
 
 def evaluate_parts(workers: Workers, function: Callable[[slice], Result], size: int, part: int) -> list[Result]:
-    """`function` of contiguous parts of at most `part`, spread over the workers; results in order."""
+    """`function` of contiguous parts of at most `part`, spread over the workers; results in order.
+
+    A single part, such as one image, runs in the calling thread, with BLAS on as many threads as there are workers.
+    """
     shares = split(size, part, workers.count)
+    if sum(map(len, shares)) == 1 < workers.count:
+        with blas_threads(workers.count):
+            return [function(piece) for share in shares for piece in share]
     results = workers.run(lambda worker: [function(piece) for piece in shares[worker]])
     return [value for collected in results for value in collected]

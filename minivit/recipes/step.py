@@ -68,7 +68,7 @@ class TrainingStep(ABC):
     def __init__(self, model: Module, config: TrainConfig, total_steps: int, workers: Workers) -> None:
         self.model, self.config, self.total_steps, self.workers = model, config, total_steps, workers
         self.device = model.device
-        self.optimizer = make_optimizer(model, config)
+        self.optimizer = make_optimizer(model, config, workers)
         self.average = ExponentialMovingAverage(self.optimizer.flat, config.ema) if config.ema else None
         self.gradients = ParallelGradients(self.optimizer.flat, workers, config.micro_batch or 1)
         self._before: Array = array_module(self.optimizer.flat.data).empty_like(self.optimizer.flat.data)
@@ -113,7 +113,7 @@ class TrainingStep(ABC):
         self.optimizer.flat.touch()
 
 
-def make_optimizer(model: Module, config: TrainConfig) -> Optimizer:
+def make_optimizer(model: Module, config: TrainConfig, workers: Workers) -> Optimizer:
     """The optimiser that a configuration names."""
     options: dict[str, Any] = {
         "learning_rate": config.learning_rate or 0.0,
@@ -122,7 +122,7 @@ def make_optimizer(model: Module, config: TrainConfig) -> Optimizer:
     if config.layer_decay not in (None, 1.0):
         options["learning_rate_scale"] = layer_wise_decay(model, config.layer_decay)
     if config.optimizer == "muon":
-        return Muon(model, matrix_learning_rate=config.matrix_learning_rate or 0.0, **options)
+        return Muon(model, matrix_learning_rate=config.matrix_learning_rate or 0.0, workers=workers, **options)
     if config.optimizer == "sgd":
         return SGD(model, nesterov=config.nesterov is not False, **options)
     return AdamW(model, **options)

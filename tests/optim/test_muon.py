@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from minivit import models, nn, optim
-from minivit.optim.muon import is_hidden_matrix, orthogonalize
+from minivit.backend.cpu.threads import Workers
+from minivit.optim.muon import dealt, is_hidden_matrix, orthogonalize
 
 VIT = {"image_size": 8, "patch_size": 4, "dim": 8, "depth": 2, "heads": 2, "mlp_dim": 12, "num_classes": 5}
 MATRICES = [f"blocks.{i}.{name}.weight" for i in range(2) for name in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")]
@@ -138,3 +139,29 @@ def test_a_saved_state_goes_on_with_the_same_bits():
 def test_settings_outside_their_range_are_refused(options, message):
     with pytest.raises(ValueError, match=f"Muon: {message}"):
         optim.Muon(nn.Linear(2, 2), **options)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_threads_that_share_the_matrices_change_no_bit(count):
+    model, shared = make(np.float32), make(np.float32)
+    with Workers(count) as workers:
+        optimizers = [optim.Muon(model, weight_decay=0.1), optim.Muon(shared, weight_decay=0.1, workers=workers)]
+        for step in range(3):
+            for m, o in zip((model, shared), optimizers, strict=True):
+                give_gradients(m, step)
+                o.step()
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(shared.state_dict()[name], array, err_msg=name)
+
+
+def test_the_matrices_are_dealt_in_shares_of_nearly_equal_work():
+    optimizer = optim.Muon(make())
+    segments = [s for s in optimizer.flat.segments if s.name in MATRICES]
+    for count in (1, 2, 3):
+        shares = dealt(segments, count)
+        assert sorted(s.name for share in shares for s in share) == sorted(MATRICES)
+        loads = [
+            sum(min(s.parameter.shape) ** 2 * (sum(s.parameter.shape) + max(s.parameter.shape)) for s in share)
+            for share in shares
+        ]
+        assert max(loads) - min(loads) <= max(8**2 * (2 * 24 + 8), 1)  # at most the dearest matrix apart

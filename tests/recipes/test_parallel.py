@@ -2,6 +2,7 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from minivit import Tensor, models, nn, ops, unrolled
 from minivit.backend import kernels_disabled
@@ -76,6 +77,15 @@ def test_evaluation_keeps_the_order() -> None:
     parts = evaluate_parts(workers, lambda part: list(range(part.start, part.stop)), 23, 4)
     workers.close()
     assert [i for part in parts for i in part] == list(range(23))
+
+
+def test_a_single_part_has_blas_on_all_threads() -> None:
+    def threads_of_blas(part: slice) -> tuple[slice, set[int]]:
+        return part, {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    with Workers(2) as workers:
+        assert evaluate_parts(workers, threads_of_blas, 1, 16) == [(slice(0, 1), {2})]
+        assert [found for _, found in evaluate_parts(workers, threads_of_blas, 2, 16)] == [{1}, {1}]
 
 
 class Normalised(nn.Module):
