@@ -50,6 +50,7 @@ from minivit.recipes.speed.augmentation import measure_augmentations
 from minivit.recipes.speed.preparation import summarize_times, time_steps
 
 BATCH, LABELLED, UNLABELLED = 128, 64, 448
+OWN = "augment", "prefetch"  # modes that compare our own ways with each other
 
 
 @dataclass
@@ -74,8 +75,8 @@ class Options:
     """Steps in a round: 8, of mlp 2,000."""
     warmup: int | None = None
     """Steps before timing: 2, of mlp 200; of prefetch: in each half of each round."""
-    rounds: int = 5
-    """Rounds, alternating where two things are compared."""
+    rounds: int | None = None
+    """Rounds, alternating where things are compared: 5, or 1 where there is nothing to compare with."""
     threads: int = 0
     """CPU threads; 0 takes all cores that this process may use. Augmentation takes one, of its own."""
     micro_batch: int | None = None
@@ -91,6 +92,8 @@ class Options:
         self.steps = self.steps or (2000 if self.mode == "mlp" else 8)
         if self.warmup is None:
             self.warmup = 200 if self.mode == "mlp" else 2
+        alone = self.against == "none" and self.mode not in OWN
+        self.rounds = self.rounds or (1 if alone else 5)
 
 
 def work_of(options: Options) -> Work:
@@ -159,7 +162,7 @@ def compare_preparation(options: Options) -> dict[str, Any]:
 def main(options: Options) -> int:
     """Measure, print, and write the result."""
     begun = time.monotonic()
-    if options.mode in ("augment", "prefetch") and options.against != "none":
+    if options.mode in OWN and options.against != "none":
         print(f"error: --mode {options.mode} has no rival; leave out --against", file=sys.stderr)
         return 1
     measurements = {"augment": compare_augmentations, "prefetch": compare_preparation}
