@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -111,18 +111,14 @@ class ModelWork:
         """The step as minivit makes it; of a forward, the first logit stands in the place of the loss."""
         model = self.build()
         images, labels = self.images_and_labels(model)
-        with ExitStack() as stack:
+        with blas_threads(1), Workers(self.threads or None) as workers:
             if self.training:
-                workers = stack.enter_context(Workers(self.threads or None))
-                stack.enter_context(blas_threads(1))
                 channels = images.shape[1]
                 augmentation = TrainAugmentation((0.5,) * channels, (0.5,) * channels, seed=0)  # not used
                 step = SupervisedStep(model, self.config, 10**9, workers, augmentation, model.config["num_classes"])
                 batch = PreparedBatch(images, labels, labels, np.arange(self.batch), step=0)
                 yield lambda: step(batch).values["loss"]
                 return
-            # Each worker takes images of its own; a single image goes forward with all threads in BLAS.
-            workers = stack.enter_context(Workers(min(self.threads or available_cores(), self.batch)))
             model.eval()
 
             def forward(part: slice) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from minivit import models, optim
+from minivit.backend.cpu.threads import Workers
 from minivit.compare.rivals.torch_side import start_torch, torch_contender
 from minivit.recipes.speed import MlpWork, ModelWork, RunWork
 from minivit.recipes.step import make_optimizer
@@ -84,7 +85,7 @@ def test_optimisers_move_every_weight_alike(name):
     work = ModelWork("vit_nano_cifar")
     config = dataclasses.replace(work.config, optimizer=name, clip=1.0, ema=0.9, learning_rate=0.01)
     theirs = TorchOptimizer(twin, model, config)
-    ours = make_optimizer(model, config)
+    ours = make_optimizer(model, config, Workers(1))
     average = optim.ExponentialMovingAverage(ours.flat, 0.9)
     generator = np.random.default_rng(0)
     for _ in range(3):
