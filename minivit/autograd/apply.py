@@ -27,7 +27,7 @@ def tensor_namespace() -> Any:
 
 def apply(op: type[Op], *inputs: Tensor | None, **attributes: Any) -> Tensor:
     """Run an op on Tensors: see `apply_with_saved`, of whose pair this is the first."""
-    return apply_with_saved(op, *inputs, **attributes)[0]
+    return _run(op, inputs, attributes)[0]
 
 
 def apply_with_saved(op: type[Op], *inputs: Tensor | None, **attributes: Any) -> tuple[Tensor, Any]:
@@ -55,11 +55,23 @@ def apply_with_saved(op: type[Op], *inputs: Tensor | None, **attributes: Any) ->
     DeviceError
         If operands live on different devices.
     """
+    return _run(op, inputs, attributes)
+
+
+def _run(op: type[Op], inputs: tuple[Tensor | None, ...], attributes: dict[str, Any]) -> tuple[Tensor, Any]:
     if STATE.unrolling and not op.primitive and (not STATE.unrolled_ops or op.name in STATE.unrolled_ops):
         return _compose(op, inputs, attributes)
-    for hook in STATE.hooks:
+    hooks = STATE.hooks
+    for hook in hooks:
         hook.before_forward(op, inputs, attributes)
-    arrays = [None if x is None else x.data for x in inputs]
+    arrays: list[Array | None] = []
+    carries_gradient = False
+    for x in inputs:
+        if x is None:
+            arrays.append(None)
+        else:
+            arrays.append(x.data)
+            carries_gradient = carries_gradient or x.requires_grad
     backend, dtype = _common_backend(op, inputs, arrays)
     kernel = find_kernel(op.name, backend.name, arrays, attributes)
     result: Any
@@ -82,10 +94,10 @@ def apply_with_saved(op: type[Op], *inputs: Tensor | None, **attributes: Any) ->
         )
     output = Tensor(array)
     if op.stops:
-        output.node = Node(op, attributes, (), (), (), None, None, array, user_line(), STATE.module)
-    elif STATE.recording and any(x is not None and x.requires_grad for x in inputs):
+        output.node = Node(op, attributes, (), (), (), (), None, None, array, user_line(), STATE.module)
+    elif carries_gradient and STATE.recording:
         _record(op, inputs, arrays, attributes, kernel, saved, output)
-    for hook in STATE.hooks:
+    for hook in hooks:
         hook.after_forward(op, inputs, output, attributes)
     return output, saved
 
@@ -121,10 +133,16 @@ def _record(
     edges: list[Node | Tensor | None] = []
     constants: list[Array | None] = []
     kept: list[Any] = []
+    versions: list[int | None] = []
     for x, array, keep in zip(inputs, arrays, keeps, strict=True):
-        carries = x is not None and x.requires_grad
-        edges.append(x.source if x is not None and carries else None)
-        constants.append(None if carries else array)
+        if x is not None and x.requires_grad:
+            edges.append(x.source)
+            constants.append(None)
+            versions.append(x.version)
+        else:
+            edges.append(None)
+            constants.append(array)
+            versions.append(None)
         kept.append(array if keep or array is None else Placeholder(array.shape, array.dtype))
     output.requires_grad = True
     output.node = Node(
@@ -133,6 +151,7 @@ def _record(
         tuple(edges),
         tuple(constants),
         tuple(kept),
+        tuple(versions),
         saved,
         kernel,
         output.data,
@@ -150,20 +169,23 @@ def _keep_flags(names: tuple[str, ...], variadic: bool, keeps: tuple[str, ...], 
 
 def _common_backend(op: type[Op], inputs: tuple[Tensor | None, ...], arrays: list[Array | None]) -> tuple[Backend, Any]:
     """The backend that all operands share, and the floating-point dtype that they share (None without one)."""
-    first: Array = None
     backend: Backend | None = None
+    array_type: Any = None
+    device = ""
     dtype: Any = None
     for array in arrays:
         if array is None:
             continue
         if backend is None:
-            first, backend = array, backend_of(array)
-        elif type(array) is not type(first) or backend.device_of(array) != backend.device_of(first):
+            backend, array_type = backend_of(array), type(array)
+            device = backend.device_of(array)
+        elif type(array) is not array_type or backend.device_of(array) != device:
             raise _device_error(op.name, inputs)
-        if array.dtype.kind in "fc":
+        own = array.dtype
+        if own is not dtype and own.kind in "fc":
             if dtype is None:
-                dtype = array.dtype
-            elif array.dtype != dtype:
+                dtype = own
+            elif own != dtype:
                 raise DTypeError(
                     f"op {op.name} needs one floating-point dtype, got {_describe(inputs)}, called at {_line()}; "
                     "convert with tensor.astype(...)"

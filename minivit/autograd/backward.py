@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from operator import attrgetter
 from typing import Any, overload
 
 from minivit.autograd.apply import check_devices, output_of, tensor_namespace
@@ -169,8 +170,9 @@ def _cotangent(output: Tensor, grad_output: Any, create_graph: bool) -> Any:
             )
         grad_output = 1.0
     if is_scalar(grad_output) and output.size == 1:
-        grad_output = backend_of(output.data).module.full_like(output.data, grad_output)
-    cotangent = as_tensor(grad_output)
+        cotangent = Tensor(backend_of(output.data).module.full_like(output.data, grad_output))
+    else:
+        cotangent = as_tensor(grad_output)
     check_devices("backward", output, cotangent)
     if cotangent.shape != output.shape or cotangent.dtype != output.dtype:
         raise GradientError(
@@ -199,10 +201,7 @@ def _walk(
             deliver(output, cotangent)
         return
     nodes = _behind(root)  # ascending
-    leads = None if targets is None else _leading_to(nodes, targets)  # None: every leaf is a target
-
-    def leads_on(edge: Any) -> bool:
-        return leads is None or targets is None or edge in targets or leads.get(edge, False)
+    leading = set() if targets is None else _leading_to(nodes, targets)
 
     values = _recompute(nodes) if create_graph else {}
     # For each node its gradient so far, and whether that array is ours to add to. The first contribution is taken as it
@@ -214,9 +213,12 @@ def _walk(
         if dy is not None:
             if targets is not None and node in targets:
                 deliver(node, dy)
-            if leads is None or leads[node]:
+            if targets is None or node in leading:
                 edges = node.edges
-                wanted = tuple(edge is not None and leads_on(edge) for edge in edges)
+                if targets is None:
+                    wanted = tuple([edge is not None for edge in edges])
+                else:
+                    wanted = tuple([edge in targets or edge in leading for edge in edges])
                 gradients = _node_backward(node, dy, wanted, values if create_graph else None)
                 if not retain_graph:
                     node.free()
@@ -247,15 +249,16 @@ def _behind(root: Node) -> list[Node]:
             if type(edge) is Node and edge not in seen:
                 seen.add(edge)
                 stack.append(edge)
-    return sorted(seen, key=lambda node: node.sequence)
+    return sorted(seen, key=attrgetter("sequence"))
 
 
-def _leading_to(nodes: list[Node], targets: set[Any]) -> dict[Any, bool]:
-    """For each node (ascending), whether a path from it reaches a target."""
-    leads: dict[Any, bool] = {}
+def _leading_to(nodes: list[Node], targets: set[Any]) -> set[Any]:
+    """Those of the nodes (ascending) from which a path reaches a target."""
+    leading: set[Any] = set()
     for node in nodes:
-        leads[node] = any(edge in targets or leads.get(edge, False) for edge in node.edges if edge is not None)
-    return leads
+        if any(edge in targets or edge in leading for edge in node.edges):
+            leading.add(node)
+    return leading
 
 
 def _recompute(nodes: list[Node]) -> dict[Node, Array]:
@@ -278,22 +281,23 @@ def _input_arrays(node: Node, values: dict[Node, Array]) -> list[Array | None]:
 
 
 def _node_backward(node: Node, dy: Any, wanted: tuple[bool, ...], values: dict[Node, Array] | None) -> tuple[Any, ...]:
-    for hook in STATE.hooks:
+    op, kernel, hooks = node.op, node.kernel, STATE.hooks
+    for hook in hooks:
         hook.before_backward(node, dy)
-    if node.op.backward is Op.backward:
-        raise GradientError(f"{node.describe()} has no backward; give {node.op.__name__} one, or stop the gradient")
-    options: dict[str, Any] = dict(node.attributes)
-    if node.op.takes_wanted or (node.kernel is not None and values is None):
-        options["wanted"] = wanted
+    if op.backward is Op.backward:
+        raise GradientError(f"{node.describe()} has no backward; give {op.__name__} one, or stop the gradient")
+    options = node.attributes
+    if op.takes_wanted or (kernel is not None and values is None):
+        options = {**options, "wanted": wanted}
     try:
         if values is not None:
             gradients = _backward_on_tensors(node, dy, values, options)
         else:
             _check_versions(node)
-            if node.kernel is not None:
-                gradients = node.kernel.backward(dy, node.saved, *node.kept, **options)
+            if kernel is not None:
+                gradients = kernel.backward(dy, node.saved, *node.kept, **options)
             else:
-                gradients = node.op.backward(backend_of(dy).F, dy, node.saved, *node.kept, **options)
+                gradients = op.backward(backend_of(dy).F, dy, node.saved, *node.kept, **options)
             if not node.shape:  # arithmetic on 0-d arrays gives NumPy scalars
                 xp = backend_of(dy).module
                 gradients = tuple(None if g is None else xp.asarray(g) for g in gradients)
@@ -301,7 +305,7 @@ def _node_backward(node: Node, dy: Any, wanted: tuple[bool, ...], values: dict[N
     except Exception as error:
         error.add_note(f"in the backward of {node.describe()}")
         raise
-    for hook in STATE.hooks:
+    for hook in hooks:
         hook.after_backward(node, gradients)
     return gradients
 

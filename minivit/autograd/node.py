@@ -41,7 +41,7 @@ class Node:
     module
         The innermost `nn.Module` whose forward was running.
     versions : tuple
-        For each kept leaf, its version when the op ran.
+        For each input with an edge, its version when the op ran.
     """
 
     __slots__ = (
@@ -69,6 +69,7 @@ class Node:
         edges: tuple[Node | Tensor | None, ...],
         constants: tuple[Array | None, ...],
         kept: tuple[Any, ...],
+        versions: tuple[int | None, ...],
         saved: Any,
         kernel: Kernel | None,
         output: Array,
@@ -80,6 +81,7 @@ class Node:
         self.edges = edges
         self.constants = constants
         self.kept = kept
+        self.versions = versions
         self.saved = saved
         self.kernel = kernel
         self.shape = output.shape
@@ -87,7 +89,6 @@ class Node:
         self.sequence = next(_COUNTER)
         self.where = where
         self.module = module
-        self.versions = tuple(getattr(edge, "version", None) for edge in edges)
         self.freed = False
 
     def free(self) -> None:

@@ -291,4 +291,7 @@ def is_scalar(value: Any) -> bool:
 
     NumPy's scalars count too: they come out of ``np.sqrt(64)`` and would silently make float32 arrays float64.
     """
-    return isinstance(value, numbers.Real | np.bool_) and not isinstance(value, Tensor)
+    return not isinstance(value, Tensor) and isinstance(value, _NUMBERS)
+
+
+_NUMBERS = (int, float, numbers.Real, np.bool_)  # the first two save the search among the registered classes

@@ -43,8 +43,6 @@ class ArrayNamespace:
         self.cos = module.cos
         self.tanh = module.tanh
         self.maximum = module.maximum
-        self.reshape = module.reshape
-        self.transpose = module.transpose
         self.broadcast_to = module.broadcast_to
         self.concatenate = module.concatenate
         self.stack = module.stack
@@ -74,9 +72,17 @@ class ArrayNamespace:
         shape[axis] = x.shape[axis]
         return self.xp.arange(x.shape[axis]).reshape(shape)
 
+    def reshape(self, x: Any, shape: Sequence[int]) -> Any:
+        """The same elements in another shape."""
+        return x.reshape(shape)
+
+    def transpose(self, x: Any, axes: Sequence[int]) -> Any:
+        """Axes in another order."""
+        return x.transpose(axes)
+
     def swapaxes(self, x: Any, axis1: int, axis2: int) -> Any:
         """Exchange two axes."""
-        return self.xp.swapaxes(x, axis1, axis2)
+        return x.swapaxes(axis1, axis2)
 
     def sum_to(self, x: Any, shape: Sequence[int]) -> Any:
         """Sum over the axes that broadcasting `shape` to `x.shape` repeats: the adjoint of `broadcast_to`."""

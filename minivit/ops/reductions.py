@@ -8,7 +8,7 @@ from typing import Any
 from minivit.autograd import Op, Tensor, apply, as_tensor, stop_gradient
 from minivit.backend import array_module
 from minivit.ops.arithmetic import divide
-from minivit.ops.shaping import checked_axis, reshape, transpose
+from minivit.ops.shaping import Reshape, checked_axis, reshape, transpose
 
 Axis = int | tuple[int, ...] | None
 
@@ -140,7 +140,8 @@ def _drop(reduced: Tensor, axis: Axis, keepdims: bool) -> Tensor:
     """Remove the reduced axes, which have size 1."""
     if keepdims:
         return reduced
-    if axis is None:
-        return reshape(reduced, ())
-    axes = {a % reduced.ndim for a in (axis if isinstance(axis, tuple) else (axis,))}
-    return reshape(reduced, tuple(size for a, size in enumerate(reduced.shape) if a not in axes))
+    shape: tuple[int, ...] = ()
+    if axis is not None:
+        axes = {a % reduced.ndim for a in (axis if isinstance(axis, tuple) else (axis,))}
+        shape = tuple(size for a, size in enumerate(reduced.shape) if a not in axes)
+    return reduced if shape == reduced.shape else apply(Reshape, reduced, shape=shape)
