@@ -5,15 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from minivit import nn, ops, optim
+from minivit import autograd, nn, ops, optim
 from minivit.autograd import (
     Op,
     Tensor,
-    check_gradients,
     enable_grad,
     grad,
     no_grad,
-    prove,
     stop_gradient,
     tensor,
     unrolled,
@@ -23,6 +21,7 @@ from minivit.version import __version__
 
 if TYPE_CHECKING:
     from minivit import augment, data, inspect, interop, models
+    from minivit.autograd import check_gradients, prove
 
 __all__ = [
     "Op",
@@ -47,14 +46,18 @@ __all__ = [
     "unrolled",
 ]
 
-_ON_FIRST_USE = ("augment", "data", "inspect", "interop", "models")  # `import minivit` does not wait for them
+# What `import minivit` does not wait for: it is loaded on its first use.
+_ROOMS = ("augment", "data", "inspect", "interop", "models")
+_PROOFS = ("check_gradients", "prove")
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ON_FIRST_USE:
-        return import_module(f"minivit.{name}")  # which makes it an attribute: the next use does not come here
-    raise AttributeError(f"module 'minivit' has no attribute {name!r}")
+    if name in _ROOMS:
+        return import_module(f"{__name__}.{name}")  # which sets the attribute: the next use does not come here
+    if name in _PROOFS:
+        return getattr(autograd, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ON_FIRST_USE})
+    return sorted({*globals(), *__all__})

@@ -57,7 +57,13 @@ OPTIONAL_DEPENDENCIES = {  # what may be imported inside a function, and where
     "sklearn": {"data"},  # only to write digits.npz anew; what trains reads the file
 }
 FORBIDDEN = {"tensorflow"}
-NOT_ON_IMPORT = {*OPTIONAL_DEPENDENCIES, *FORBIDDEN, "pandas", "numpy.testing"}
+NOT_ON_IMPORT = {  # beyond what numpy has loaded itself
+    *OPTIONAL_DEPENDENCIES,
+    *FORBIDDEN,
+    *("pandas", "numpy.testing", "safetensors", "threadpoolctl"),
+    *("concurrent", "multiprocessing", "asyncio", "logging", "unittest", "urllib", "http", "email", "ssl"),
+    *("hashlib", "json", "tarfile", "zipfile", "sqlite3", "difflib", "pathlib", "argparse", "ast"),
+}
 
 
 def room_of(path: Path) -> str:
@@ -194,12 +200,23 @@ def test_an_import_that_keeps_the_rules_passes(room: str, source: str) -> None:
 
 
 def test_import_minivit_is_light() -> None:
-    report = "import sys, minivit; print(*sorted(sys.modules))"
+    report = "import sys, numpy; before = {*sys.modules}; import minivit; print(*{*sys.modules} - before)"
     run = subprocess.run([sys.executable, "-c", report], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(run.stdout.split())
-    assert "minivit" in loaded
+    assert "minivit.nn" in loaded
     assert not loaded & NOT_ON_IMPORT
-    assert not {name for name in loaded if name.startswith(("minivit.compare", "minivit.cli"))}
+    rooms_on_first_use = {f"minivit.{room}" for room in HEIGHT if HEIGHT[room] > HEIGHT["optim"]}
+    assert not loaded & rooms_on_first_use
+    assert not {name for name in loaded if name.startswith(("minivit.autograd.proof", "numpy.random"))}
+
+
+def test_what_import_minivit_does_not_load_is_there_on_first_use() -> None:
+    report = (
+        "import minivit as mv; used = [getattr(mv, name) for name in mv.__all__]; "
+        "assert {*mv.__all__} <= {*dir(mv)}; print(mv.data.__name__, mv.prove.__name__, len(used) == len(mv.__all__))"
+    )
+    run = subprocess.run([sys.executable, "-c", report], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["minivit.data", "prove", "True"]
 
 
 def test_no_other_visible_folder_at_the_top() -> None:

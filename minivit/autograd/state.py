@@ -5,17 +5,17 @@ Every context manager here restores what it found, also when an exception leaves
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from minivit.autograd.hooks import Hook
 
-PACKAGE_FOLDER = str(Path(__file__).resolve().parent.parent)
+PACKAGE_FOLDER = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))  # pathlib takes longer to load
 
 
 class _ThreadState(threading.local):

@@ -8,9 +8,8 @@ that part's numbers.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import operator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -47,8 +46,19 @@ def generator(seed: int, *stream: str | int) -> np.random.Generator:
     """
     parts: list[str | int] = [operator.index(seed)]
     parts += [part if isinstance(part, str) else operator.index(part) for part in stream]
-    key = hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).digest()
+    import json  # here, as numpy.random too: `import minivit` does not wait for them
+    from hashlib import blake2b
+
+    key = blake2b(json.dumps(parts).encode(), digest_size=16).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
+
+
+@lru_cache(maxsize=1024)
+def _word_of(op: str) -> int:
+    """32 bits that stand for an operation's name."""
+    from hashlib import blake2s
+
+    return int.from_bytes(blake2s(op.encode(), digest_size=4).digest(), "little")
 
 
 def philox4x32(counter: tuple[Any, Any, Any, Any], key: tuple[int, int]) -> tuple[Any, Any, Any, Any]:
@@ -135,7 +145,7 @@ def random_bits(xp: Any, seed: int, step: int | Array, op: str, image_index: Arr
         xp.arange(blocks, dtype=xp.uint64)[None, :],
         image_index.astype(xp.uint64)[:, None],
         step if isinstance(step, int) else step.astype(xp.uint64),
-        int.from_bytes(hashlib.blake2s(op.encode(), digest_size=4).digest(), "little"),
+        _word_of(op),
     )
     words = xp.stack(philox4x32(counter, (seed & WORD, seed >> 32)), axis=-1)  # (B, blocks, 4)
     return words.astype(xp.uint32).reshape(images, 4 * blocks)[:, :count]  # (B, count)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from minivit.nn.module import Module
     from minivit.nn.parameter import Parameter
 
-Initializer = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+Initializer: TypeAlias = "Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]"
 
 
 class _Deferral(threading.local):
@@ -26,7 +25,7 @@ class _Deferral(threading.local):
 
 
 _DEFERRAL = _Deferral()
-_LAYERS = [keyed_generator(0, "layers")]
+_LAYERS: list[np.random.Generator] = []  # the one that layers draw from, once it is needed
 
 
 class TooManyParametersError(MinivitError, ValueError):
@@ -71,7 +70,7 @@ def _affordable(shape: tuple[int, ...]) -> int:
 
 def seed_layers(seed: int) -> None:
     """Start anew the numbers that layers draw their initial weights from where they are given no generator."""
-    _LAYERS[0] = keyed_generator(seed, "layers")
+    _LAYERS[:] = [keyed_generator(seed, "layers")]
 
 
 @contextmanager
@@ -90,6 +89,8 @@ def layer_weight(shape: tuple[int, ...], generator: np.random.Generator | None) 
     _affordable(shape)
     if _DEFERRAL.active and generator is None:
         return blank(shape)
+    if generator is None and not _LAYERS:
+        seed_layers(0)
     return kaiming_uniform(generator or _LAYERS[0], shape)
 
 
@@ -111,6 +112,7 @@ def draw(module: Module, initializer: Callable[[str], Initializer], seed: int) -
         Full name of a parameter -> what draws it.
     seed : int
     """
+    from concurrent.futures import ThreadPoolExecutor
 
     def fill(named: tuple[str, Parameter]) -> None:
         path, parameter = named

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -61,5 +60,7 @@ def nearest(name: str, candidates: Collection[str]) -> str:
     """`` (is it ...?)`` with the candidate that is most like the name; empty where none is."""
     if len(name) > LONGEST_COMPARED:
         return ""
-    match = difflib.get_close_matches(name, [c for c in candidates if len(c) <= LONGEST_COMPARED], n=1, cutoff=0.75)
+    from difflib import get_close_matches
+
+    match = get_close_matches(name, [c for c in candidates if len(c) <= LONGEST_COMPARED], n=1, cutoff=0.75)
     return f" (is it {match[0]}?)" if match else ""
