@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minivit.backend import Array
-from minivit.backend.cpu.threads import Workers
 from minivit.nn import Module, Parameter
 from minivit.nn.flat import Segment
 from minivit.optim.adamw import AdamW
+
+if TYPE_CHECKING:
+    from minivit.backend.cpu.threads import Workers
 
 # Of the quintic iteration below, chosen in the reference so that all singular values soon lie between 0.7 and 1.2.
 QUINTIC = (3.4445, -4.7750, 2.0315)
