@@ -121,6 +121,7 @@ def make_step(options: argparse.Namespace) -> tuple[Module, Callable[[], Any]]:
         learning_rate=1e-4,
         device=options.device,
     ).filled(preset_settings("cifar10"))
+    options.micro_batch = config.micro_batch  # as it is told in the result
     if options.forward_only:
         model.eval()
         parts = split(options.batch, config.micro_batch or 1, 1)[0]

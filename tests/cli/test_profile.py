@@ -4,6 +4,7 @@ import pytest
 
 from minivit import cli, inspect, models
 from minivit.inspect import summarize
+from minivit.recipes.config import CPU_MICRO_BATCH
 from minivit.recipes.results import read_result
 
 NANO = ["profile", "--model", "vit_nano_cifar", "--image-size", "8", "--batch", "4", "--micro-batch", "2"]
@@ -44,12 +45,12 @@ def test_a_forward_alone_with_each_block_to_a_depth(capsys) -> None:
 @pytest.mark.parametrize("forward_only", [True, False])
 def test_the_file_has_all_numbers(capsys, tmp_path, forward_only: bool) -> None:
     path = tmp_path / "profile.json"
-    options = [*NANO, "--steps", "2", "--by", "op", "--json", str(path), *["--forward-only"] * forward_only]
+    options = [*NANO[:-2], "--steps", "2", "--by", "op", "--json", str(path), *["--forward-only"] * forward_only]
     assert cli.main(options) == 0
     assert [part.split()[0] for part in capsys.readouterr().out.split("\n\n")] == ["op", "Matrix"]
     found = read_result(path)
     assert json.loads(path.read_text(encoding="utf-8")) == found
-    assert (found["model"], found["batch"], found["micro_batch"]) == ("vit_nano_cifar", 4, 2)
+    assert (found["model"], found["batch"], found["micro_batch"]) == ("vit_nano_cifar", 4, CPU_MICRO_BATCH)
     assert {row["layer"] for row in found["layers"]} >= {f"blocks.{number}.mlp" for number in range(4)}
     ops = sum(row["ms"] for row in found["ops"])
     assert ops + sum(found["outside_ms"].values()) == pytest.approx(found["ms"], rel=1e-6)
