@@ -16,6 +16,7 @@ from minivit.backend.device import (
 )
 from minivit.backend.kernel import Kernel
 from minivit.backend.kernels import find_kernel, kernels_disabled
+from minivit.backend.mkl import load_mkl, mkl_found, mkl_in_use, use_mkl
 from minivit.backend.namespace import ArrayNamespace
 
 __all__ = [
@@ -31,8 +32,12 @@ __all__ = [
     "find_kernel",
     "is_on",
     "kernels_disabled",
+    "load_mkl",
+    "mkl_found",
+    "mkl_in_use",
     "move",
     "register_backend",
     "to_host",
     "use_device",
+    "use_mkl",
 ]

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from threadpoolctl import threadpool_info
 
 from minivit import data
-from minivit.backend import backend_for_device
+from minivit.backend import backend_for_device, load_mkl, mkl_found, mkl_in_use, use_mkl
 from minivit.inspect.peak import matrix_product_speed
 from minivit.recipes.memory import available_bytes
 from minivit.recipes.results import environment
@@ -42,7 +42,7 @@ def examine(data_dir: Path | None = None) -> str:
     """
     sections = {
         "versions": list(_versions()),
-        "computing": [*_processor(), *_gpu()],
+        "computing": [*_processor(), *_mkl(), *_gpu()],
         "data": list(_data(data_dir)),
         "extras": list(_extras()),
     }
@@ -64,7 +64,8 @@ def _versions() -> Iterator[Finding]:
 
 
 def _processor() -> Iterator[Finding]:
-    facts = environment()
+    with use_mkl(False):  # what is wrong with it has a line of its own
+        facts = environment()
     cores = facts["cores"]
     yield Finding(OK, "CPU", f"{facts['cpu']}, {cores} cores for this process (of {os.cpu_count()})")
     free = available_bytes("cpu")
@@ -82,6 +83,25 @@ def _processor() -> Iterator[Finding]:
         else:
             yield Finding(OK, "BLAS", text + f"{threads} threads")
     yield Finding(OK, "speed", f"{1e-9 * matrix_product_speed():.0f} GFLOP/s in a float32 matrix product")
+
+
+def _mkl() -> Iterator[Finding]:
+    """Whether kernels use MKL; nothing where it is neither installed nor asked for."""
+    try:
+        used = mkl_in_use() is not None
+        if not used and mkl_found() is None:
+            return
+        library = load_mkl()
+    except (RuntimeError, ValueError) as error:
+        yield Finding(WRONG, "MKL", str(error))
+        return
+    if used:
+        text = "computes large matrix products and GELU; MINIVIT_MKL=0 forbids it"
+    elif library.has_avx512:
+        text = "is not used: MINIVIT_MKL=0 forbids it"
+    else:
+        text = "is not used: it has no AVX-512 code for this processor, and NumPy is as fast; MINIVIT_MKL=1 uses it"
+    yield Finding(OK, "MKL", f"{library.version} {text}")
 
 
 def _gpu() -> Iterator[Finding]:

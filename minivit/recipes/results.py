@@ -11,7 +11,8 @@ A result is one flat JSON object, written by the program that measured it:
 ``device_name``            the processor or the GPU
 ``cpu``, ``cores``         the host's processor and how many of its cores this process may use
 ``platform``               operating system and machine
-``versions``               of Python, NumPy, minivit and whatever else took part; of the BLAS as a string of its own
+``versions``               of Python, NumPy, minivit and whatever else took part; of the BLAS as a string of its own;
+                           of MKL where kernels used it
 ``finished``               UTC, ISO 8601
 ``wall_seconds``           of the whole measurement
 =========================  ==========================================================================================
@@ -38,7 +39,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from minivit.backend import backend_for_device
+from minivit.backend import backend_for_device, mkl_in_use
 from minivit.version import __version__
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -84,7 +85,14 @@ def environment(device: str = "cpu", packages: Iterable[str] = ()) -> dict[str, 
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    blas = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    mkl = mkl_in_use()
+    if mkl is not None:
+        versions["mkl"] = mkl.version
+    blas = [
+        library
+        for library in threadpool_info()
+        if library["user_api"] == "blas" and (mkl is None or library["internal_api"] != "mkl")  # NumPy's
+    ]
     if blas:
         versions["blas"] = f"{blas[0]['internal_api']} {blas[0].get('version')}, {blas[0]['num_threads']} threads"
     cpu = _cpu_model()

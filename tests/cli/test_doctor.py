@@ -1,9 +1,12 @@
 import importlib.metadata
 import importlib.util
 import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from minivit.backend import mkl
 from minivit.cli import doctor
 from minivit.cli.doctor import ABSENT, OK, WRONG, Finding
 
@@ -108,3 +111,25 @@ def test_the_next_steps_fit_what_was_found() -> None:
     assert steps[0] == "mend BLAS: too many threads"
     assert "python examples/train_cifar.py --device cuda" in steps
     assert any("classify.py" in step for step in steps)
+
+
+@pytest.mark.parametrize(
+    ("variable", "avx512", "mark", "text"),
+    [
+        ("", True, OK, "2030 computes large matrix products"),
+        ("", False, OK, "2030 is not used: it has no AVX-512 code"),
+        ("0", True, OK, "2030 is not used: MINIVIT_MKL=0"),
+        ("1", False, OK, "2030 computes large matrix products"),
+        ("yes", True, WRONG, "expected 0"),
+    ],
+)
+def test_mkl_and_why_it_is_used_or_not(monkeypatch, variable: str, avx512: bool, mark: str, text: str) -> None:
+    library = SimpleNamespace(version="2030", has_avx512=avx512)
+    monkeypatch.setenv("MINIVIT_MKL", variable)
+    for module in (mkl, doctor):
+        monkeypatch.setattr(module, "mkl_found", lambda: Path("lib"))
+        monkeypatch.setattr(module, "load_mkl", lambda: library)
+    monkeypatch.setattr(mkl, "_CHOICE", mkl._Choice())  # none is made yet
+    (finding,) = doctor._mkl()
+    assert finding.mark == mark
+    assert text in finding.text

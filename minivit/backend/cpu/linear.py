@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from minivit.backend.cpu.blocks import Array, as_rows, column_sums, floats
+from minivit.backend.cpu.product import matmul
 from minivit.backend.pool import empty
 
 keeps = ("x", "weight")
@@ -43,4 +42,4 @@ def backward(
 
 def rows_times(a: Array, b: Array) -> Array:
     """(R, K) (K, C) -> (R, C), into a buffer of the pool."""
-    return np.matmul(a, b, out=empty((a.shape[0], b.shape[1]), a.dtype))
+    return matmul(a, b, out=empty((a.shape[0], b.shape[1]), a.dtype))

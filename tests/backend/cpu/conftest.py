@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
-from minivit.backend.cpu import KERNELS
+from minivit.backend import mkl_found, use_mkl
+from minivit.backend.cpu import KERNELS, product
+from minivit.backend.cpu.threads import blas_threads
 
 TOLERANCE = {np.float32: 4e-6, np.float64: 1e-13}  # relative to the largest entry
 
@@ -41,6 +43,17 @@ def layout(request) -> Callable[[np.ndarray], np.ndarray]:
 @pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
 def dtype(request) -> type:
     return request.param
+
+
+@pytest.fixture(params=["numpy", "mkl"])
+def library(request, monkeypatch) -> Iterator[str]:
+    """Run the test with NumPy's functions and with MKL's: `pytestmark = pytest.mark.usefixtures("library")`."""
+    if request.param == "mkl":
+        if mkl_found() is None:
+            pytest.skip("needs MKL: pip install 'minivit[mkl]'")
+        monkeypatch.setattr(product, "WORTH", 0)
+    with blas_threads(1), use_mkl(request.param == "mkl"):
+        yield request.param
 
 
 @pytest.fixture

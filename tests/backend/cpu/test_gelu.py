@@ -10,6 +10,8 @@ import pytest
 from minivit.backend.cpu import KERNELS, gelu
 from minivit.backend.erf import erf
 
+pytestmark = pytest.mark.usefixtures("library")
+
 GELU = KERNELS["gelu"]
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from minivit.backend.cpu import KERNELS
 
+pytestmark = pytest.mark.usefixtures("library")
+
 
 def linear(x, weight, bias):
     y = np.einsum("...i,oi->...o", x, weight) + (0 if bias is None else bias)

@@ -9,6 +9,8 @@ import pytest
 
 from minivit.backend.erf import erf
 
+pytestmark = pytest.mark.usefixtures("library")
+
 
 def gelu(x, approximate):
     if approximate == "none":
