@@ -7,6 +7,8 @@ come in either layout.
 
 The transposed convolution is the same computation with forward and backward exchanged.
 
+A 3x3 kernel of stride 1 with many channels goes to `winograd`, which needs less than half of the arithmetic.
+
 With stride 1, the gradient of the input is itself a convolution, of dy with the flipped kernel; and the windows of dy
 made for it serve the gradient of the weight too.
 """
@@ -18,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from minivit.backend.cpu import winograd
 from minivit.backend.cpu.blocks import Array, channels_first, channels_last, column_sums, floats, padded, pieces
 from minivit.backend.pool import empty
 
@@ -37,6 +40,11 @@ def accepts(x: Array, weight: Array, bias: Array | None, *, stride: Pair, paddin
 def forward(x: Array, weight: Array, bias: Array | None, *, stride: Pair, padding: Pair) -> tuple[Array, None]:
     """y[b] = W columns(x[b]) + bias.   x (B, C, H, W), weight (O, C, kh, kw), bias (O,) or None."""
     outputs, C, kh, kw = weight.shape
+    size = output_size(x.shape[2:], (kh, kw), stride, padding)
+    if winograd.suits(weight.shape, stride, padding, size):
+        y = empty((x.shape[0], *size, outputs), x.dtype)  # (B, H', W', O)
+        winograd.forward(channels_last(x), weight, bias, padding, y)
+        return channels_first(y), None
     windows = windows_of(padded(channels_last(x), padding), (kh, kw), stride)  # (B, H', W', kh, kw C)
     kernel = np.ascontiguousarray(weight.transpose(2, 3, 1, 0)).reshape(kh * kw * C, outputs)
     y = empty((*windows.shape[:3], outputs), x.dtype)  # (B, H', W', O)
@@ -134,6 +142,9 @@ def gradients_from_windows_of_dy(
     dy at q.
     """
     outputs, C, kh, kw = weight.shape
+    if winograd.suits(weight.shape, (1, 1), padding, (shape[1], shape[2])):
+        dx = empty(shape, dy.dtype)  # (B, H, W, C)
+        return dx, winograd.backward(dy, weight, padding, dx, x)
     windows = windows_of(padded(dy, (kh - 1 - padding[0], kw - 1 - padding[1])), (kh, kw), (1, 1))
     flipped = np.ascontiguousarray(weight[:, :, ::-1, ::-1].transpose(2, 3, 0, 1)).reshape(kh * kw * outputs, C)
     dx = empty(shape, dy.dtype)  # (B, H, W, C)
@@ -175,6 +186,12 @@ def input_gradient(dy: Array, shape: tuple[int, ...], weight: Array, stride: Pai
             for j in range(kw):
                 dx[images, first + i :, j:][:, : sh * count : sh, : sw * width : sw] += dcolumns[:, :, :, i, j]
     return dx[:, top : top + H, left : left + W]
+
+
+def output_size(size: Pair, kernel_size: Pair, stride: Pair, padding: Pair) -> Pair:
+    """(H, W) -> (H', W')."""
+    rows, cols = ((n + 2 * p - k) // s + 1 for n, k, s, p in zip(size, kernel_size, stride, padding, strict=True))
+    return rows, cols
 
 
 def windows_of(x: Array, kernel_size: tuple[int, ...], stride: Pair) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from minivit.backend.cpu import KERNELS, conv2d
+from minivit.backend.cpu import KERNELS, conv2d, winograd
 
 
 def convolution(stride, padding):
@@ -77,6 +77,30 @@ def test_any_tiling_gives_the_same(rng, agree, monkeypatch, column_bytes, stride
     agree("conv2d", inputs, convolution(stride, (1, 1)), stride=stride, padding=(1, 1))
 
 
+@pytest.mark.parametrize(
+    ("shape", "outputs", "padding"),
+    [
+        ((3, 40, 8, 6), 33, (1, 1)),
+        ((3, 33, 8, 6), 40, (0, 0)),
+        ((3, 33, 6, 8), 33, (2, 2)),
+        ((3, 32, 6, 7), 32, (1, 0)),  # an odd side, whose output is even
+        ((3, 32, 5, 6), 32, (2, 1)),  # an odd output, by windows
+        ((3, 32, 2, 2), 32, (1, 1)),  # one tile
+        ((0, 32, 4, 4), 32, (1, 1)),
+    ],
+)
+def test_formula_where_there_are_channels_enough_for_tiles(rng, agree, shape, outputs, padding):
+    inputs = [rng.standard_normal(shape), rng.standard_normal((outputs, shape[1], 3, 3)), rng.standard_normal(outputs)]
+    agree("conv2d", inputs, convolution((1, 1), padding), stride=(1, 1), padding=padding)
+
+
+@pytest.mark.parametrize("tiles", [1, 13, 24])
+def test_any_number_of_tiles_at_once_gives_the_same(rng, agree, monkeypatch, tiles):
+    monkeypatch.setattr(winograd, "TILES", tiles)
+    inputs = [rng.standard_normal((5, 32, 8, 6)), rng.standard_normal((36, 32, 3, 3)), rng.standard_normal(36)]
+    agree("conv2d", inputs, convolution((1, 1), (1, 1)), stride=(1, 1), padding=(1, 1))
+
+
 def test_channels_lie_last_in_memory(rng):
     x, weight = rng.standard_normal((2, 3, 6, 6)), rng.standard_normal((4, 3, 3, 3))
     attributes = {"stride": (1, 1), "padding": (1, 1)}
@@ -126,6 +150,8 @@ def transposed_convolution(stride, padding, output_padding):
         ((2, 3, 5, 4), (3, 4, 3, 3), (2, 2), (1, 1), (1, 1)),
         ((2, 3, 5, 4), (3, 4, 3, 3), (1, 1), (1, 1), (0, 0)),
         ((2, 3, 5, 4), (3, 4, 3, 2), (1, 1), (0, 1), (0, 0)),
+        ((2, 32, 5, 4), (32, 33, 3, 3), (1, 1), (1, 0), (0, 0)),  # in tiles where the output's sides are even
+        ((2, 32, 6, 4), (32, 33, 3, 3), (1, 1), (1, 0), (0, 0)),
         ((2, 3, 6, 6), (3, 4, 1, 1), (1, 1), (1, 2), (0, 0)),  # more padding than the kernel reaches
         ((2, 3, 5, 4), (3, 4, 2, 3), (3, 4), (0, 1), (2, 0)),  # gaps between the windows
         ((2, 3, 1, 1), (3, 4, 4, 4), (1, 1), (0, 0), (0, 0)),  # one pixel becomes an image
