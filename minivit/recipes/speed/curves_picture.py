@@ -49,8 +49,8 @@ def draw_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], path: Path, t
         grid = figure.subplots(2, len(curves), squeeze=False)
         for column, (name, points) in enumerate(curves.items()):
             above, below = grid[0][column], grid[1][column]
-            fixed = "" if name == "batch" else f", {points[0]['batch']} images in a step"
-            above.set_title(LABELS[name] + fixed, fontsize=9)
+            fixed = "" if name == "batch" else f"{points[0]['batch']} images in a step"
+            above.set_title(f"{LABELS[name]}\n{fixed}", fontsize=9)
             _draw(above, name, points, "ms_per_image")
             if name == "threads":
                 first = points[0]
@@ -59,10 +59,10 @@ def draw_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], path: Path, t
                 above.plot([one["value"] for one in points], ideal, color=colour, ls=line, label=LINES["ideal"][0])
             _draw(below, name, points, "rss_mb")
             below.set_xlabel(LABELS[name])
-            if name == "batch":  # PyTorch's memory grows with it a hundredfold, ours does not
+            if name == "batch":  # PyTorch's memory grows with it, by far
                 below.set_yscale("log")
                 below.yaxis.set_major_formatter("{x:g}")
-                below.yaxis.set_minor_formatter("")
+                below.minorticks_off()
                 _ticks_of_memory(below, points)
         grid[0][0].set_ylabel("time of a training step per image (ms)")
         grid[1][0].set_ylabel("memory at the peak (MiB)")
