@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -34,6 +35,7 @@ class _Choice:
 
 
 _CHOICE = _Choice()
+_MAKING = threading.Lock()
 
 
 def mkl_in_use() -> Mkl | None:
@@ -47,8 +49,10 @@ def mkl_in_use() -> Mkl | None:
         If MKL is asked for and cannot be loaded.
     """
     if not _CHOICE.made:
-        _CHOICE.library = _choose(_asked_by_environment() if _CHOICE.asked is None else _CHOICE.asked)
-        _CHOICE.made = True
+        with _MAKING:  # workers come here for the first time at the same moment
+            if not _CHOICE.made:
+                _CHOICE.library = _choose(_asked_by_environment() if _CHOICE.asked is None else _CHOICE.asked)
+                _CHOICE.made = True
     return _CHOICE.library
 
 

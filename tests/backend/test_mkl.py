@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from minivit.backend import load_mkl, mkl, mkl_found, mkl_in_use, use_mkl
+from minivit.backend.cpu.threads import Workers
 from minivit.backend.erf import erf
 
 needs_mkl = pytest.mark.skipif(mkl_found() is None, reason="needs MKL: pip install 'minivit[mkl]'")
@@ -88,6 +90,22 @@ def test_the_innermost_context_counts_and_leaves_what_was(monkeypatch):
         with use_mkl(True):
             assert mkl_in_use() is SLOW
         assert mkl_in_use() is None
+
+
+def test_workers_that_ask_at_the_same_moment_load_it_once(monkeypatch):
+    calls = []
+
+    def slow(asked):
+        calls.append(asked)
+        time.sleep(0.05)
+        return f"library {len(calls)}"
+
+    monkeypatch.setattr(mkl, "_choose", slow)
+    monkeypatch.setattr(mkl, "_CHOICE", mkl._Choice())
+    monkeypatch.setenv(mkl.VARIABLE, "1")
+    with Workers(3) as workers:
+        assert workers.run(lambda worker: mkl_in_use()) == ["library 1"] * 3
+    assert calls == [True]
 
 
 def test_without_it_nothing_is_loaded():
