@@ -64,6 +64,7 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     "words": in_words,
     "yes": lambda value: "yes" if value else "no",
     "ratio": lambda value: f"{value:.2f}x",
+    "span": lambda values: f"{min(values):.2f} to {max(values):.2f}",
     "tenths": lambda value: f"{value:.1f}",
     "decimal": lambda value: f"{value:.3f}",
     "error": lambda value: f"{value:.1e}",

@@ -25,6 +25,7 @@ what augmentation costs a step.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 import time
@@ -34,6 +35,7 @@ from typing import Any, Literal
 
 import tyro
 
+from minivit.backend.mkl import VARIABLE
 from minivit.compare.rivals import torch_contender
 from minivit.recipes.results import write_result
 from minivit.recipes.speed import (
@@ -81,6 +83,8 @@ class Options:
     """CPU threads; 0 takes all cores that this process may use. Augmentation takes one, of its own."""
     micro_batch: int | None = None
     """Images that go through our model at once; what `TrainConfig` takes by default."""
+    mkl: bool = False
+    """Compute our large products by MKL, whatever the processor (extra mkl); otherwise by NumPy alone."""
     against: Literal["none", "torch"] = "none"
     """Of all but augment and prefetch: the rival."""
     json: bool = False
@@ -165,8 +169,9 @@ def main(options: Options) -> int:
     if options.mode in OWN and options.against != "none":
         print(f"error: --mode {options.mode} has no rival; leave out --against", file=sys.stderr)
         return 1
+    os.environ[VARIABLE] = str(int(options.mkl))  # of our process too, which takes it over
     measurements = {"augment": compare_augmentations, "prefetch": compare_preparation}
-    summary = measurements.get(options.mode, compare_frameworks)(options)
+    summary = {"mkl": options.mkl, **measurements.get(options.mode, compare_frameworks)(options)}
     if options.out is not None:
         command = shlex.join(["python", "examples/benchmark.py", *sys.argv[1:]])
         packages = [] if options.against == "none" else [options.against]

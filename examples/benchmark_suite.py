@@ -19,10 +19,12 @@ from pathlib import Path
 
 import tyro
 
+from minivit.backend import mkl_found
 from minivit.recipes.results import environment, read_result
 
 ROWS = {
     "vit_tiny_cifar": "--mode train --model vit_tiny_cifar --batch 128 --against torch",
+    "vit_tiny_cifar_mkl": "--mode train --model vit_tiny_cifar --batch 128 --mkl --against torch",
     "cifar_preset": "--mode run --against torch",
     "uda": "--mode uda --batch 64 --unlabelled 448 --against torch",
     "vit_base_batch8": "--mode forward --model vit_base_patch16_224 --batch 8 --against torch",
@@ -63,6 +65,9 @@ def main(options: Options) -> int:
     for number, row in enumerate(options.rows, 1):
         path, begun = options.out_dir / f"speed_{row}.json", time.monotonic()
         title = f"[{number}/{len(options.rows)}] {row}"
+        if "--mkl" in ROWS[row] and mkl_found() is None:
+            print(f"{title}: left out, MKL is not installed (extra mkl)", flush=True)
+            continue
         if measured(path, commit):
             print(f"{title}: {path} is of this commit", flush=True)
             continue

@@ -146,6 +146,7 @@ def test_a_value_and_a_table_are_written(results: Path) -> None:
     ]
     assert make_tables.fill(filled, results) == filled
     assert "60.0 ± 14.1 %" in make_tables.render("r.json accuracies:percents", results)
+    assert make_tables.render("r.json accuracies:span", results) == "0.50 to 0.70"
 
 
 def test_a_comparison_over_seeds_is_written(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ def calls(suite, monkeypatch):
 
     monkeypatch.setattr(suite.subprocess, "run", run)
     monkeypatch.setattr(suite, "environment", lambda: {"commit": "a" * 40})
+    monkeypatch.setattr(suite, "mkl_found", lambda: Path("libmkl_rt.so.2"))
     return made
 
 
@@ -59,6 +60,13 @@ def test_what_was_measured_at_this_commit_is_skipped(suite, calls, tmp_path, mon
     (tmp_path / "speed_augment.json").unlink()
     suite.main(options)
     assert [row for row, _ in calls] == ["mlp", "augment", "augment"] if commit else [*("mlp", "augment")] * 2
+
+
+def test_without_mkl_its_row_is_left_out(suite, calls, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(suite, "mkl_found", lambda: None)
+    assert suite.main(suite.Options(rows=["vit_tiny_cifar_mkl", "mlp"], out_dir=tmp_path)) == 0
+    assert [row for row, _ in calls] == ["mlp"]
+    assert "left out, MKL is not installed" in capsys.readouterr().out
 
 
 def test_a_row_that_there_is_not_is_refused(suite):

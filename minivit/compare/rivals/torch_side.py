@@ -5,12 +5,13 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from functools import partial
 
+from minivit.backend.mkl import VARIABLE
 from minivit.recipes.speed import Contender, MlpWork, ModelWork, RunWork, Step, Work
 
 
 def torch_contender(work: Work) -> Contender:
-    """PyTorch for `minivit.recipes.speed.alternate`."""
-    return Contender(partial(start_torch, work))
+    """PyTorch for `minivit.recipes.speed.alternate`: without our MKL, which would take the place of its own."""
+    return Contender(partial(start_torch, work), {VARIABLE: "0"})
 
 
 def start_torch(work: Work) -> AbstractContextManager[Step]:
