@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minivit.backend.cpu.blocks import CHUNK_BYTES, Array, as_rows, column_sums, floats, pieces
+from minivit.backend.cpu.blocks import CHUNK_BYTES, Array, as_rows, column_sums, floats, pieces, unbuffered
 from minivit.backend.cpu.rendezvous import BatchPart
 from minivit.backend.pool import empty
 
@@ -27,6 +27,7 @@ def accepts(x: Array, weight: Array | None, bias: Array | None, *, eps: float, p
     return floats(x, weight, bias)
 
 
+@unbuffered()
 def forward(
     x: Array, weight: Array | None, bias: Array | None, *, eps: float, part: BatchPart | None
 ) -> tuple[Array, tuple[Any, ...]]:
@@ -40,6 +41,7 @@ def forward(
     return as_image(y, x.shape), (mean, r, (mean.astype(x.dtype), variance.astype(x.dtype), count))
 
 
+@unbuffered()
 def backward(
     dy: Array,
     saved: tuple[Any, ...],
@@ -82,6 +84,7 @@ def evaluation_accepts(
     return floats(x, weight, bias, mean, variance)
 
 
+@unbuffered()
 def evaluation_forward(
     x: Array, weight: Array | None, bias: Array | None, mean: Array, variance: Array, *, eps: float
 ) -> tuple[Array, None]:
@@ -90,6 +93,7 @@ def evaluation_forward(
     return as_image(normalized(channel_rows(x), mean.astype(np.float64), r, weight, bias), x.shape), None
 
 
+@unbuffered()
 def evaluation_backward(
     dy: Array,
     saved: None,

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from minivit.backend.cpu.blocks import Array
+from minivit.backend.cpu.blocks import Array, unbuffered
 from minivit.backend.pool import empty
 
 Pair = tuple[int, int]
@@ -47,6 +47,7 @@ def suits(weight_shape: tuple[int, ...], stride: Pair, padding: Pair, output_siz
     )
 
 
+@unbuffered()
 def forward(x: Array, weight: Array, bias: Array | None, padding: Pair, y: Array) -> None:
     """y = convolution of x (B, H, W, C) with weight (O, C, 3, 3), plus bias (O,), into y (B, H', W', O)."""
     kernel = kernel_tiles(weight).transpose(0, 1, 3, 2)  # (4, 4, C, O)
@@ -56,6 +57,7 @@ def forward(x: Array, weight: Array, bias: Array | None, padding: Pair, y: Array
             y[images] += bias
 
 
+@unbuffered()
 def backward(dy: Array, weight: Array, padding: Pair, dx: Array, x: Array | None) -> Array | None:
     """dx into an array (B, H, W, C); returns dweight (O, C, 3, 3), or None if there is no x."""
     outputs, C = weight.shape[:2]
