@@ -170,9 +170,9 @@ def _cotangent(output: Tensor, grad_output: Any, create_graph: bool) -> Any:
             )
         grad_output = 1.0
     if is_scalar(grad_output) and output.size == 1:
-        cotangent = Tensor(backend_of(output.data).module.full_like(output.data, grad_output))
-    else:
-        cotangent = as_tensor(grad_output)
+        number = backend_of(output.data).module.full_like(output.data, grad_output)
+        return Tensor(number) if create_graph else number
+    cotangent = as_tensor(grad_output)
     check_devices("backward", output, cotangent)
     if cotangent.shape != output.shape or cotangent.dtype != output.dtype:
         raise GradientError(

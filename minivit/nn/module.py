@@ -73,13 +73,13 @@ class Module:
         """Every parameter and buffer once, in PyTorch's order: a module's parameters, its buffers, what is below it."""
         seen: set[int] = set()
         for path, _, values in self._walk():
-            for name, value in sorted(values, key=lambda pair: isinstance(pair[1], Buffer)):
+            for name, value in values:
                 if id(value) not in seen:
                     seen.add(id(value))
                     yield (f"{path}.{name}" if path else name), value
 
     def _walk(self) -> Iterator[tuple[str, Module, list[tuple[str, Parameter | Buffer]]]]:
-        """Full name, module and its own parameters and buffers, of every module of the tree once, parents first."""
+        """Full name, module, its own parameters and then buffers, of every module of the tree once, parents first."""
         seen: set[int] = set()
         stack: list[tuple[str, Module]] = [("", self)]
         while stack:
@@ -87,13 +87,15 @@ class Module:
             if id(module) in seen:
                 continue
             seen.add(id(module))
-            values, children = [], []
+            parameters, buffers, children = [], [], []
             for name, value in _members(vars(module)):
                 if isinstance(value, Module):
                     children.append((f"{path}.{name}" if path else name, value))
+                elif isinstance(value, Parameter):
+                    parameters.append((name, value))
                 else:
-                    values.append((name, value))
-            yield path, module, values
+                    buffers.append((name, value))
+            yield path, module, parameters + buffers
             stack.extend(reversed(children))
 
     def parameters(self) -> Iterator[Parameter]:
@@ -160,8 +162,9 @@ class Module:
 
     def zero_grad(self) -> None:
         """Forget every gradient: a parameter that gets none in the next step is then skipped, not updated."""
-        for parameter in self.parameters():
-            parameter.grad = None
+        for _, _, values in self._walk():
+            for _, value in values:
+                value.grad = None
 
     def to(self, device: str) -> Self:
         """Move every parameter and buffer to a device; returns the module.
@@ -204,15 +207,16 @@ class Module:
         return ""
 
 
-def _members(attributes: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+def _members(attributes: Mapping[Any, Any]) -> list[tuple[str, Any]]:
     """Modules, parameters and buffers among some attributes, also in lists, tuples and dicts, with their names."""
+    found: list[tuple[str, Any]] = []
     for name, value in attributes.items():
         if isinstance(value, _TREE):
-            yield name, value
+            found.append((name, value))
         elif isinstance(value, _CONTAINERS):
             items = value if isinstance(value, dict) else dict(enumerate(value))
-            for below, member in _members(items):
-                yield f"{name}.{below}", member
+            found += [(f"{name}.{below}", member) for below, member in _members(items)]
+    return found
 
 
 _TREE = (Module, Parameter, Buffer)

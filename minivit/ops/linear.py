@@ -66,8 +66,9 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
     """
     x, weight = as_tensor(x), as_tensor(weight)
     bias = None if bias is None else as_tensor(bias)
-    if x.ndim == 0 or weight.ndim != 2 or x.shape[-1:] != weight.shape[1:]:
-        raise ShapeError(f"linear: x must be (..., I) and the weight (O, I), got {x.shape} and {weight.shape}")
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ShapeError(f"linear: weight {weight.shape} needs a bias {weight.shape[:1]}, got {bias.shape}")
+    inner, shape = x.shape[-1:], weight.shape
+    if not inner or len(shape) != 2 or inner != shape[1:]:
+        raise ShapeError(f"linear: x must be (..., I) and the weight (O, I), got {x.shape} and {shape}")
+    if bias is not None and bias.shape != shape[:1]:
+        raise ShapeError(f"linear: weight {shape} needs a bias {shape[:1]}, got {bias.shape}")
     return apply(Linear, x, weight, bias)

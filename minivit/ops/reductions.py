@@ -1,4 +1,4 @@
-"""Sum, mean, max, min, variance, log-sum-exp. The ops keep the reduced axes; the public functions drop them."""
+"""Sum, mean, max, min, variance, log-sum-exp. Inside a text reduced axes stay; the public functions drop them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from minivit.autograd import Op, Tensor, apply, as_tensor, stop_gradient
 from minivit.backend import array_module
 from minivit.ops.arithmetic import divide
-from minivit.ops.shaping import Reshape, checked_axis, reshape, transpose
+from minivit.ops.shaping import checked_axis, reshape, transpose
 
 Axis = int | tuple[int, ...] | None
 
@@ -19,12 +19,13 @@ class Sum(Op):
     primitive = True
 
     @staticmethod
-    def forward(F: Any, x: Any, *, axis: Axis) -> Any:
-        return F.sum(x, axis)
+    def forward(F: Any, x: Any, *, axis: Axis, keepdims: bool) -> Any:
+        y = F.sum(x, axis)
+        return y if keepdims else F.reshape(y, without_axes(x.shape, axis))
 
     @staticmethod
-    def backward(F: Any, dy: Any, saved: Any, x: Any, *, axis: Axis) -> tuple[Any]:
-        return (F.broadcast_to(dy, x.shape),)
+    def backward(F: Any, dy: Any, saved: Any, x: Any, *, axis: Axis, keepdims: bool) -> tuple[Any]:
+        return (F.broadcast_to(F.reshape(dy, with_ones(x.shape, axis)), x.shape),)
 
 
 class Mean(Op):
@@ -33,11 +34,13 @@ class Mean(Op):
     primitive = True
 
     @staticmethod
-    def forward(F: Any, x: Any, *, axis: Axis) -> Any:
-        return F.mean(x, axis)
+    def forward(F: Any, x: Any, *, axis: Axis, keepdims: bool) -> Any:
+        y = F.mean(x, axis)
+        return y if keepdims else F.reshape(y, without_axes(x.shape, axis))
 
     @staticmethod
-    def backward(F: Any, dy: Any, saved: Any, x: Any, *, axis: Axis) -> tuple[Any]:
+    def backward(F: Any, dy: Any, saved: Any, x: Any, *, axis: Axis, keepdims: bool) -> tuple[Any]:
+        dy = F.reshape(dy, with_ones(x.shape, axis))
         return (F.broadcast_to(dy * (1.0 / F.size(x.shape, axis)), x.shape),)
 
 
@@ -73,20 +76,21 @@ class SumTo(Op):
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Sum over `axis` (all axes by default)."""
     x = as_tensor(x)
-    return _drop(apply(Sum, x, axis=_checked(x, axis)), axis, keepdims)
+    return apply(Sum, x, axis=_checked(x, axis), keepdims=keepdims)
 
 
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Mean over `axis` (all axes by default)."""
     x = as_tensor(x)
-    return _drop(apply(Mean, x, axis=_checked(x, axis)), axis, keepdims)
+    return apply(Mean, x, axis=_checked(x, axis), keepdims=keepdims)
 
 
 def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Largest value over `axis` (all axes by default); among equals the gradient goes to the first."""
     x = as_tensor(x)
     if isinstance(axis, int):
-        return _drop(apply(Max, x, axis=checked_axis(x, axis)), axis, keepdims)
+        largest = apply(Max, x, axis=checked_axis(x, axis))
+        return largest if keepdims else reshape(largest, without_axes(x.shape, axis))
     gone = sorted(range(x.ndim) if axis is None else {checked_axis(x, a) for a in axis})
     kept = [a for a in range(x.ndim) if a not in gone]
     moved = transpose(x, *kept, *gone) if x.ndim else x  # the reduced axes last, in reading order, then as one
@@ -115,7 +119,7 @@ def logsumexp(x: Any, axis: Axis = -1, keepdims: bool = False) -> Tensor:
     shift = stop_gradient(max(x, axis, keepdims=True))
     total: Tensor = sum((x - shift).exp(), axis, keepdims=True)
     result: Tensor = total.log() + shift
-    return _drop(result, axis, keepdims)
+    return result if keepdims else reshape(result, without_axes(x.shape, axis))
 
 
 def argmax(x: Any, axis: int | None = None) -> Tensor:
@@ -136,12 +140,21 @@ def _checked(x: Tensor, axis: Axis) -> Axis:
     return axis
 
 
-def _drop(reduced: Tensor, axis: Axis, keepdims: bool) -> Tensor:
-    """Remove the reduced axes, which have size 1."""
-    if keepdims:
-        return reduced
-    shape: tuple[int, ...] = ()
-    if axis is not None:
-        axes = {a % reduced.ndim for a in (axis if isinstance(axis, tuple) else (axis,))}
-        shape = tuple(size for a, size in enumerate(reduced.shape) if a not in axes)
-    return reduced if shape == reduced.shape else apply(Reshape, reduced, shape=shape)
+def without_axes(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
+    """What is left of a shape when the reduced axes are dropped."""
+    if axis is None:
+        return ()
+    reduced = _from_the_front(shape, axis)
+    return tuple([size for a, size in enumerate(shape) if a not in reduced])
+
+
+def with_ones(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
+    """What is left of a shape when the reduced axes stay, with size 1."""
+    if axis is None:
+        return (1,) * len(shape)
+    reduced = _from_the_front(shape, axis)
+    return tuple([1 if a in reduced else size for a, size in enumerate(shape)])
+
+
+def _from_the_front(shape: tuple[int, ...], axis: int | tuple[int, ...]) -> set[int]:
+    return {a % len(shape) for a in (axis if isinstance(axis, tuple) else (axis,))}

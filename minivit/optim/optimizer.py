@@ -64,6 +64,7 @@ class Optimizer:
         self.weight_decay = weight_decay
         self.decays = decays
         self.learning_rate_scale = learning_rate_scale or (lambda *_: 1.0)
+        self._known_settings: dict[tuple[str, float], tuple[str, float, float]] = {}
         self.flat = FlatParameters(module, group=self._settings)
         self._segments = self.flat.segments
         self.state: dict[str, Array] = {name: self.flat.zeros() for name in self.state_names}
@@ -92,13 +93,17 @@ class Optimizer:
         self.steps += 1
         for segment in self._segments:
             self.updates[segment.name] += segment.parameter.grad is not None
-
-        def treatment(segment: Segment) -> tuple[tuple[str, float, float], int]:
-            return self._settings(segment.name, segment.parameter), self.updates[segment.name]
-
-        for start, stop, ((_, scale, decay), count) in self.flat.runs(treatment):
+        for start, stop, ((_, scale, decay), count) in self.flat.runs(self._treatment):
             self.update(slice(start, stop), self.learning_rate * scale, decay, count)
         self.flat.touch()
+
+    def _treatment(self, segment: Segment) -> tuple[tuple[str, float, float], int]:
+        """Settings and number of updates: segments that share both are updated together."""
+        key = segment.name, self.weight_decay
+        settings = self._known_settings.get(key)
+        if settings is None:
+            settings = self._known_settings[key] = self._settings(segment.name, segment.parameter)
+        return settings, self.updates[segment.name]
 
     def update(self, part: slice, learning_rate: float, weight_decay: float, count: int) -> None:
         """Update one stretch of the flat buffer in place.
@@ -118,6 +123,7 @@ class Optimizer:
         self.flat.refresh()
         if self._segments is self.flat.segments:
             return
+        self._known_settings.clear()
         old, updates = self.state, {id(s.parameter): self.updates[s.name] for s in self._segments}
         self.state = {name: self.flat.zeros() for name in self.state_names}
         for name, buffer in self.state.items():

@@ -16,6 +16,7 @@ class SGD(Optimizer):
     module : Module
     learning_rate : float
     momentum : float
+        0 remembers no gradient: b in the formula is then g.
     nesterov : bool
     weight_decay : float
         Added to the gradient (L2), as in PyTorch's SGD.
@@ -44,6 +45,8 @@ class SGD(Optimizer):
         p, g, buffer = self.flat.data[part], self.flat.grad[part], self.state["momentum"][part]
         if weight_decay:
             g = g + weight_decay * p
-        buffer *= self.momentum
-        buffer += g
-        p -= learning_rate * ((g + self.momentum * buffer) if self.nesterov else buffer)
+        if self.momentum:
+            buffer *= self.momentum
+            buffer += g
+            g = (g + self.momentum * buffer) if self.nesterov else buffer
+        p -= learning_rate * g
