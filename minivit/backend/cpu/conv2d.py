@@ -40,17 +40,15 @@ def accepts(x: Array, weight: Array, bias: Array | None, *, stride: Pair, paddin
 def forward(x: Array, weight: Array, bias: Array | None, *, stride: Pair, padding: Pair) -> tuple[Array, None]:
     """y[b] = W columns(x[b]) + bias.   x (B, C, H, W), weight (O, C, kh, kw), bias (O,) or None."""
     outputs, C, kh, kw = weight.shape
-    size = output_size(x.shape[2:], (kh, kw), stride, padding)
+    size = output_size((x.shape[2], x.shape[3]), (kh, kw), stride, padding)
+    y = empty((x.shape[0], *size, outputs), x.dtype)  # (B, H', W', O)
     if winograd.suits(weight.shape, stride, padding, size):
-        y = empty((x.shape[0], *size, outputs), x.dtype)  # (B, H', W', O)
         winograd.forward(channels_last(x), weight, bias, padding, y)
         return channels_first(y), None
-    windows = windows_of(padded(channels_last(x), padding), (kh, kw), stride)  # (B, H', W', kh, kw C)
     kernel = np.ascontiguousarray(weight.transpose(2, 3, 1, 0)).reshape(kh * kw * C, outputs)
-    y = empty((*windows.shape[:3], outputs), x.dtype)  # (B, H', W', O)
-    for tile in tiles(windows, at_least=outputs):
+    for tile, windows in tiles_of_windows(channels_last(x), (kh, kw), stride, padding, at_least=outputs):
         part = as_pixels(y[tile])
-        np.matmul(columns(windows[tile]), kernel, out=part)
+        np.matmul(columns(windows), kernel, out=part)
         if bias is not None:
             part += bias
     return channels_first(y), None
@@ -76,8 +74,8 @@ def backward(
     if stride == (1, 1) and padding[0] < kh and padding[1] < kw:
         dx, dweight = gradients_from_windows_of_dy(dy, x.shape, weight, padding, x if wanted[1] else None)
     else:
-        dx = input_gradient(dy, x.shape, weight, stride, padding)
         dweight = weight_gradient(dy, x, (kh, kw), stride, padding) if wanted[1] else None
+        dx = input_gradient(dy, x.shape, weight, stride, padding)
     return channels_first(dx), dweight, dbias
 
 
@@ -145,13 +143,13 @@ def gradients_from_windows_of_dy(
     if winograd.suits(weight.shape, (1, 1), padding, (shape[1], shape[2])):
         dx = empty(shape, dy.dtype)  # (B, H, W, C)
         return dx, winograd.backward(dy, weight, padding, dx, x)
-    windows = windows_of(padded(dy, (kh - 1 - padding[0], kw - 1 - padding[1])), (kh, kw), (1, 1))
     flipped = np.ascontiguousarray(weight[:, :, ::-1, ::-1].transpose(2, 3, 0, 1)).reshape(kh * kw * outputs, C)
     dx = empty(shape, dy.dtype)  # (B, H, W, C)
     dflipped = None if x is None else np.zeros((C, kh * kw * outputs), dy.dtype)
     product = empty((C, kh * kw * outputs), dy.dtype)
-    for tile in tiles(windows, at_least=C):
-        cols = columns(windows[tile])
+    missing = (kh - 1 - padding[0], kw - 1 - padding[1])
+    for tile, windows in tiles_of_windows(dy, (kh, kw), (1, 1), missing, at_least=C):
+        cols = columns(windows)
         np.matmul(cols, flipped, out=as_pixels(dx[tile]))
         if x is not None:
             dflipped += np.matmul(as_pixels(x[tile]).T, cols, out=product)
@@ -163,29 +161,32 @@ def gradients_from_windows_of_dy(
 def weight_gradient(dy: Array, x: Array, kernel_size: Pair, stride: Pair, padding: Pair) -> Array:
     """dW = columns(x)^T dy."""
     (kh, kw), C, outputs = kernel_size, x.shape[-1], dy.shape[-1]
-    windows = windows_of(padded(x, padding), kernel_size, stride)  # (B, H', W', kh, kw C)
     total = np.zeros((kh * kw * C, outputs), x.dtype)
     product = empty(total.shape, x.dtype)
-    for tile in tiles(windows, at_least=outputs):
-        total += np.matmul(columns(windows[tile]).T, as_pixels(dy[tile]), out=product)
+    for tile, windows in tiles_of_windows(x, kernel_size, stride, padding, at_least=outputs):
+        total += np.matmul(columns(windows).T, as_pixels(dy[tile]), out=product)
     return total.reshape(kh, kw, C, outputs).transpose(3, 2, 0, 1)  # (O, C, kh, kw)
 
 
 def input_gradient(dy: Array, shape: tuple[int, ...], weight: Array, stride: Pair, padding: Pair) -> Array:
     """dcolumns = dy W, each window's part added back where the window was taken.   Any stride."""
-    (B, H, W, C), (outputs, _, kh, kw), (sh, sw), (top, left) = shape, weight.shape, stride, padding
+    (_, H, W, C), (outputs, _, kh, kw), (sh, sw), (top, left) = shape, weight.shape, stride, padding
     kernel = np.ascontiguousarray(weight.transpose(0, 2, 3, 1)).reshape(outputs, kh * kw * C)
-    dx = empty((B, H + 2 * top, W + 2 * left, C), dy.dtype)
-    dx.fill(0)
-    windows = windows_of(dx, (kh, kw), stride)
-    for images, rows in tiles(windows, at_least=outputs):
-        part = dy[images, rows]  # (b, r, W', O)
-        dcolumns = np.matmul(as_pixels(part), kernel).reshape(*part.shape[:3], kh, kw, C)
-        first, count, width = rows.start * sh, part.shape[1], part.shape[2]
-        for i in range(kh):
-            for j in range(kw):
-                dx[images, first + i :, j:][:, : sh * count : sh, : sw * width : sw] += dcolumns[:, :, :, i, j]
-    return dx[:, top : top + H, left : left + W]
+    dx = empty(shape, dy.dtype)
+    windows = (*dy.shape[:3], kh, kw * C)
+    for images, parts in tiles(windows, dy.itemsize, at_least=outputs):
+        with_border = empty((dx[images].shape[0], H + 2 * top, W + 2 * left, C), dy.dtype)
+        with_border.fill(0)
+        for rows in parts:
+            part = dy[images, rows]  # (b, r, W', O)
+            dcolumns = np.matmul(as_pixels(part), kernel).reshape(*part.shape[:3], kh, kw, C)
+            first, count, width = rows.start * sh, part.shape[1], part.shape[2]
+            for i in range(kh):
+                for j in range(kw):
+                    place = with_border[:, first + i :, j:][:, : sh * count : sh, : sw * width : sw]
+                    place += dcolumns[:, :, :, i, j]
+        dx[images] = with_border[:, top : top + H, left : left + W]
+    return dx
 
 
 def output_size(size: Pair, kernel_size: Pair, stride: Pair, padding: Pair) -> Pair:
@@ -220,20 +221,29 @@ def as_pixels(x: Array) -> Array:
     return np.ascontiguousarray(x).reshape(b * r * w, C)
 
 
-def tiles(windows: Array, at_least: int = 0) -> Iterator[tuple[slice, slice]]:
-    """Slices of images and of output rows whose windows take about COLUMN_BYTES.
+def tiles_of_windows(
+    x: Array, kernel_size: Pair, stride: Pair, padding: Pair, at_least: int
+) -> Iterator[tuple[tuple[slice, slice], Array]]:
+    """The tiles of an output, and the windows of x (B, H, W, C) for each: (b, r, W', kh, kw C).
+
+    A few images at a time get their border, which stays in the cache.
+    """
+    rows, cols = output_size((x.shape[1], x.shape[2]), kernel_size, stride, padding)
+    shape = (x.shape[0], rows, cols, kernel_size[0], kernel_size[1] * x.shape[3])
+    for images, parts in tiles(shape, x.itemsize, at_least):
+        windows = windows_of(padded(x[images], padding), kernel_size, stride)
+        for part in parts:
+            yield (images, part), windows[:, part]
+
+
+def tiles(shape: tuple[int, ...], itemsize: int, at_least: int) -> Iterator[tuple[slice, list[slice]]]:
+    """Slices of images, each with slices of output rows, whose windows (B, H', W', kh, kw C) take about COLUMN_BYTES.
 
     But at least so many windows, if there are: a product of few rows spends its time on packing a large kernel.
     """
-    B, rows, width, kh, run = windows.shape
-    per_row = max(1, width * kh * run * windows.itemsize)
-    target = max(COLUMN_BYTES, at_least * kh * run * windows.itemsize)
-    if per_row * rows > target:
-        step = max(1, target // per_row)
-        for image in range(B):
-            for start in range(0, rows, step):
-                yield slice(image, image + 1), slice(start, min(start + step, rows))
-    else:
-        step = max(1, target // max(1, per_row * rows))
-        for start in range(0, B, step):
-            yield slice(start, min(start + step, B)), slice(0, rows)
+    B, rows, width, kh, run = shape
+    per_row = max(1, width * kh * run * itemsize)
+    target = max(COLUMN_BYTES, at_least * kh * run * itemsize)
+    parts = list(pieces(rows, per_row, target))
+    for images in pieces(B, per_row * rows, target):
+        yield images, parts
