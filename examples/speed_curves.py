@@ -25,7 +25,7 @@ from minivit.compare.rivals import torch_contender
 from minivit.recipes.console import Console
 from minivit.recipes.program import exit_code
 from minivit.recipes.results import read_result, write_result
-from minivit.recipes.speed.curves import AXES, SHORT_AXES, Points, growth, possible_values
+from minivit.recipes.speed.curves import AXES, SHORT_AXES, Points, growth, possible_values, with_full_micro_batches
 from minivit.recipes.speed.curves_picture import draw_curves
 
 
@@ -76,7 +76,7 @@ def run(options: Options, console: Console) -> None:
         "model": options.model,
         "rounds": options.rounds,
         "curves": curves,
-        **flatness(curves.get("batch", [])),
+        "from_full_micro_batches": growth(with_full_micro_batches(curves.get("batch", []))),
     }
     record = write_result(
         options.result or options.out / "results.json",
@@ -108,12 +108,6 @@ def measure(options: Options, points: Points, console: Console) -> dict[str, lis
             )
             console.message(f"{name} {found['value']}: {told}")
     return curves
-
-
-def flatness(points: list[dict[str, Any]]) -> dict[str, Any]:
-    """How the cost of an image and memory change with the batch once every thread has a whole micro-batch."""
-    full = [one for one in points if one["batch"] >= one["threads"] * one["micro_batch"]]
-    return {"from_full_micro_batches": growth(full)} if len(full) > 1 else {}
 
 
 def draw(options: Options, record: dict[str, Any], console: Console) -> None:

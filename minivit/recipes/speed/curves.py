@@ -205,20 +205,26 @@ def possible_values(axis: Axis) -> tuple[int, ...]:
     return tuple(value for value in axis.values if axis.name != "threads" or value <= available_cores())
 
 
-def growth(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def with_full_micro_batches(points: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The points at which every thread has a whole micro-batch: from there on memory need not grow with the batch."""
+    return [one for one in points if one["batch"] >= one["threads"] * one["micro_batch"]]
+
+
+def growth(points: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """How much more time an image takes at one point of a curve than at another, and how much more memory a step.
 
     Parameters
     ----------
     points : sequence of mapping
-        Two at least.
 
     Returns
     -------
-    dict
-        ``first`` and ``last`` value; by contender, of ``ms_per_image`` and ``rss_mb``, the largest over the smallest.
-        None where the system tells no memory.
+    dict or None
+        ``first`` and ``last`` value; by contender, of ``ms_per_image`` and ``rss_mb``, the largest over the smallest,
+        None where the system tells no memory. None without points.
     """
+    if not points:
+        return None
     names = [name for name in ("minivit", "checkpointed", "torch") if name in points[0]]
     found: dict[str, Any] = {"first": points[0]["value"], "last": points[-1]["value"]}
     for name in names:

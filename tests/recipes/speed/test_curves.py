@@ -15,6 +15,7 @@ from minivit.recipes.speed.curves import (
     point,
     possible_values,
     steps_in_round,
+    with_full_micro_batches,
     work_at,
 )
 from minivit.recipes.speed.curves_picture import LABELS, draw_curves
@@ -150,8 +151,14 @@ def test_growth_is_the_largest_over_the_smallest() -> None:
     found = growth(points)
     assert (found["first"], found["last"]) == (32, 128)
     assert found["minivit"] == {"ms_per_image": pytest.approx(2.0), "rss_mb": 1.5}
+    assert growth([]) is None
     untold = [{**one, "minivit": {**one["minivit"], "rss_mb": 0.0}} for one in points]
     assert growth(untold)["minivit"]["rss_mb"] is None
+
+
+def test_micro_batches_are_full_when_every_thread_has_one() -> None:
+    points = [{"batch": size, "threads": 2, "micro_batch": 16} for size in (8, 16, 31, 32, 64)]
+    assert [one["batch"] for one in with_full_micro_batches(points)] == [32, 64]
 
 
 def drawn_curves(names) -> dict:
