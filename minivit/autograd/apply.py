@@ -155,7 +155,7 @@ def _record(
         saved,
         kernel,
         output.data,
-        user_line(),
+        user_line(inside=4),  # this function, `_run` and `apply` are ours
         STATE.module,
     )
 

@@ -350,7 +350,7 @@ def _check_gradients_fit(node: Node, gradients: Any, wanted: tuple[bool, ...]) -
     for position, (edge, want, gradient) in enumerate(zip(node.edges, wanted, gradients, strict=True)):
         if not want or gradient is None or edge is None:
             continue
-        if gradient.shape != edge.shape or gradient.dtype != edge.dtype:
+        if gradient.shape != edge.shape or (gradient.dtype is not edge.dtype and gradient.dtype != edge.dtype):
             raise GradientError(
                 f"the backward of {node.op.name} returned for input {position} a gradient of {gradient.dtype} "
                 f"{gradient.shape}; the input is {edge.dtype} {edge.shape} (a missing F.sum_to, or a promotion)"

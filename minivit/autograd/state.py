@@ -76,9 +76,16 @@ def unrolled(*names: str) -> Iterator[None]:
         STATE.unrolling, STATE.unrolled_ops = before
 
 
-def user_line() -> tuple[str, int]:
-    """File and line of the innermost frame outside the package."""
-    frame = sys._getframe(1)
+def user_line(inside: int = 1) -> tuple[str, int]:
+    """File and line of the innermost frame outside the package.
+
+    Parameters
+    ----------
+    inside : int
+        How many of the innermost calls (this function's own included) are known to be the package's: to look at a
+        frame costs more than to skip it.
+    """
+    frame = sys._getframe(inside)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE_FOLDER):
         frame = frame.f_back
     return frame.f_code.co_filename, frame.f_lineno
