@@ -46,7 +46,8 @@ def apply_with_saved(op: type[Op], *inputs: Tensor | None, **attributes: Any) ->
     output : Tensor
         With a node if this thread records and an input carries gradient.
     saved
-        What the forward saved, of arrays; of Tensors inside `unrolled`. A kernel saves other things than the text.
+        What the forward saved, of arrays; of Tensors inside `unrolled`. A kernel saves other things than the text, or
+        nothing where no gradient is recorded.
 
     Raises
     ------
@@ -74,9 +75,12 @@ def _run(op: type[Op], inputs: tuple[Tensor | None, ...], attributes: dict[str, 
             carries_gradient = carries_gradient or x.requires_grad
     backend, dtype = _common_backend(op, inputs, arrays)
     kernel = find_kernel(op.name, backend.name, arrays, attributes)
+    recorded = carries_gradient and STATE.recording
     result: Any
     try:
-        if kernel is not None:
+        if kernel is not None and kernel.evaluate is not None and not recorded:
+            result = kernel.evaluate(*arrays, **attributes)
+        elif kernel is not None:
             result = kernel.forward(*arrays, **attributes)
         else:
             result = op.forward(backend.F, *arrays, **attributes)
@@ -95,7 +99,7 @@ def _run(op: type[Op], inputs: tuple[Tensor | None, ...], attributes: dict[str, 
     output = Tensor(array)
     if op.stops:
         output.node = Node(op, attributes, (), (), (), (), None, None, array, user_line(), STATE.module)
-    elif carries_gradient and STATE.recording:
+    elif recorded:
         _record(op, inputs, arrays, attributes, kernel, saved, output)
     for hook in hooks:
         hook.after_forward(op, inputs, output, attributes)

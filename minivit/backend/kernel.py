@@ -21,9 +21,13 @@ class Kernel:
         (*arrays, **attributes) -> bool: whether it can run on these arrays.
     keeps : tuple of str
         Names of the inputs whose arrays its backward needs; the others come as placeholders.
+    evaluate : callable or None
+        (*arrays, **attributes) -> output: the forward where no backward will follow, with the same bits. None where
+        there would be nothing to leave out.
     """
 
     forward: Callable[..., tuple[Any, Any]]
     backward: Callable[..., tuple[Any, ...]]
     accepts: Callable[..., bool]
     keeps: tuple[str, ...] = ()
+    evaluate: Callable[..., Any] | None = None

@@ -1,5 +1,6 @@
 """Running an op: one dtype, one device, and messages that name the op, the operands and the user's line."""
 
+import dataclasses
 import linecache
 
 import numpy as np
@@ -9,6 +10,7 @@ import minivit as mv
 from minivit import ops
 from minivit.autograd import Op, apply
 from minivit.autograd.errors import DTypeError
+from minivit.backend.cpu import KERNELS
 
 
 def tensor(*shape, dtype=np.float32, requires_grad=True):
@@ -178,3 +180,26 @@ def test_an_op_needs_a_tensor():
 
     with pytest.raises(TypeError, match="op nothing got no tensor at all"):
         apply(Nothing, None)
+
+
+def test_a_kernel_saves_nothing_where_no_gradient_is_recorded(monkeypatch):
+    kernel = KERNELS["gelu"]
+    called = []
+
+    def forward(x, *, approximate):
+        called.append("forward")
+        return kernel.forward(x, approximate=approximate)
+
+    def evaluate(x, *, approximate):
+        called.append("evaluate")
+        return kernel.evaluate(x, approximate=approximate)
+
+    monkeypatch.setitem(KERNELS, "gelu", dataclasses.replace(kernel, forward=forward, evaluate=evaluate))
+    x = mv.tensor(np.linspace(-2, 2, 5), requires_grad=True)
+    recorded = ops.gelu(x)
+    with mv.no_grad():
+        evaluated = ops.gelu(x)
+    constant = ops.gelu(mv.tensor(x.data))
+    assert called == ["forward", "evaluate", "evaluate"]
+    np.testing.assert_array_equal(recorded.data, evaluated.data)
+    np.testing.assert_array_equal(recorded.data, constant.data)

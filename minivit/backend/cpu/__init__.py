@@ -8,7 +8,7 @@ from minivit.backend.cpu import attention, batch_norm, conv2d, gelu, layer_norm,
 from minivit.backend.kernel import Kernel
 
 KERNELS: dict[str, Kernel] = {
-    "attention": Kernel(attention.forward, attention.backward, attention.accepts, attention.keeps),
+    "attention": Kernel(attention.forward, attention.backward, attention.accepts, attention.keeps, attention.evaluate),
     "avg_pool2d": Kernel(pooling.avg_forward, pooling.avg_backward, pooling.accepts),
     "batch_norm": Kernel(batch_norm.forward, batch_norm.backward, batch_norm.accepts, batch_norm.keeps),
     "batch_norm_evaluation": Kernel(
@@ -21,13 +21,21 @@ KERNELS: dict[str, Kernel] = {
     "conv_transpose2d": Kernel(
         conv2d.transpose_forward, conv2d.transpose_backward, conv2d.transpose_accepts, conv2d.keeps
     ),
-    "gelu": Kernel(gelu.forward, gelu.backward, gelu.accepts),
-    "layer_norm": Kernel(layer_norm.forward, layer_norm.backward, layer_norm.accepts, layer_norm.keeps),
+    "gelu": Kernel(gelu.forward, gelu.backward, gelu.accepts, evaluate=gelu.evaluate),
+    "layer_norm": Kernel(
+        layer_norm.forward, layer_norm.backward, layer_norm.accepts, layer_norm.keeps, layer_norm.evaluate
+    ),
     "linear": Kernel(linear.forward, linear.backward, linear.accepts, linear.keeps),
     "log_softmax": Kernel(softmax.log_forward, softmax.log_backward, softmax.accepts),
     "max_pool2d": Kernel(pooling.max_forward, pooling.max_backward, pooling.accepts),
-    "mlp": Kernel(mlp.forward, mlp.backward, mlp.accepts, mlp.keeps),
-    "qkv_attention": Kernel(attention.qkv_forward, attention.qkv_backward, attention.qkv_accepts, attention.qkv_keeps),
+    "mlp": Kernel(mlp.forward, mlp.backward, mlp.accepts, mlp.keeps, mlp.evaluate),
+    "qkv_attention": Kernel(
+        attention.qkv_forward,
+        attention.qkv_backward,
+        attention.qkv_accepts,
+        attention.qkv_keeps,
+        attention.qkv_evaluate,
+    ),
     "relu": Kernel(relu.forward, relu.backward, relu.accepts),
     "softmax": Kernel(softmax.forward, softmax.backward, softmax.accepts),
 }

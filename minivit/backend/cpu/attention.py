@@ -37,6 +37,13 @@ def forward(q: Array, k: Array, v: Array, mask: Array | None, *, scale: float) -
     return y, attend(q, k, v, mask, scale, y)
 
 
+def evaluate(q: Array, k: Array, v: Array, mask: Array | None, *, scale: float) -> Array:
+    """The forward's Y, without the probabilities of all examples at once."""
+    y = empty((*q.shape[:-1], v.shape[-1]), q.dtype)
+    attend(q, k, v, mask, scale, y, saves=False)
+    return y
+
+
 def backward(
     dy: Array, saved: Saved, q: Array, k: Array, v: Array, mask: Any, *, wanted: tuple[bool, ...], scale: float
 ) -> tuple[Array | None, ...]:
@@ -57,6 +64,14 @@ def qkv_forward(qkv: Array, mask: Array | None, *, heads: int, scale: float) -> 
     B, N, packed = qkv.shape
     y = empty((B, N, packed // 3), qkv.dtype)
     return y, attend(*split_heads(qkv, heads), mask, scale, per_head(y, heads))
+
+
+def qkv_evaluate(qkv: Array, mask: Array | None, *, heads: int, scale: float) -> Array:
+    """The forward's y, without the probabilities of all examples at once."""
+    B, N, packed = qkv.shape
+    y = empty((B, N, packed // 3), qkv.dtype)
+    attend(*split_heads(qkv, heads), mask, scale, per_head(y, heads), saves=False)
+    return y
 
 
 def qkv_backward(
@@ -82,19 +97,21 @@ def per_head(y: Array, heads: int) -> Array:
     return y.reshape(B, N, heads, D // heads).transpose(0, 2, 1, 3)
 
 
-def attend(q: Array, k: Array, v: Array, mask: Array | None, scale: float, y: Array) -> Saved:
+def attend(q: Array, k: Array, v: Array, mask: Array | None, scale: float, y: Array, saves: bool = True) -> Saved:
     """Write Y = z E V, E = exp(scale Q K^T + mask - c), z = 1 / rowsum(E), to `y`; return E, z and y.
 
-    q, y (B, h, N, d); k, v (B, h, M, d); E (B, h, N, M); z (B, h, N, 1). c is one number a row.
+    q, y (B, h, N, d); k, v (B, h, M, d); E (B, h, N, M); z (B, h, N, 1). c is one number a row. Without `saves`, E is
+    there for a few examples at a time, and None is returned for it.
     """
     B, h, N, _ = q.shape
     M = k.shape[2]
-    e, z = empty((B, h, N, M), q.dtype), np.empty((B, h, N, 1), q.dtype)
+    e = empty((B, h, N, M), q.dtype) if saves else None
+    z = np.empty((B, h, N, 1), q.dtype)
     ones = np.ones(M, q.dtype)
     if mask is not None:
-        mask = np.broadcast_to(mask, e.shape)
+        mask = np.broadcast_to(mask, (B, h, N, M))
     for part in pieces(B, h * N * M * q.itemsize):
-        scores = e[part]
+        scores = empty((part.stop - part.start, h, N, M), q.dtype) if e is None else e[part]
         rows = scores.reshape(-1, M)
         if mask is None:
             np.matmul(q[part], scaled_transpose(k[part], scale * LOG2_E), out=scores)

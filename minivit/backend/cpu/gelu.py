@@ -35,57 +35,66 @@ def forward(x: Array, *, approximate: str) -> tuple[Array, Array]:
     return y, slope
 
 
+def evaluate(x: Array, *, approximate: str) -> Array:
+    """y = gelu(x) alone."""
+    y = empty_like(x)
+    value_and_slope(x.reshape(-1), y.reshape(-1), None, approximate)
+    return y
+
+
 def backward(dy: Array, saved: Array, x: Any, *, wanted: tuple[bool, ...], approximate: str) -> tuple[Array]:
     """dx = dy gelu'(x)."""
     return (np.multiply(dy, saved, out=empty(dy.shape, dy.dtype)),)
 
 
-def value_and_slope(x: Array, y: Array, slope: Array, approximate: str) -> None:
-    """Write gelu(x) to `y` and gelu'(x) to `slope`.   All flat; `y` may be `x` itself.
+def value_and_slope(x: Array, y: Array, slope: Array | None, approximate: str) -> None:
+    """Write gelu(x) to `y` and, where it is wanted, gelu'(x) to `slope`.   All flat; `y` may be `x` itself.
 
     float32 holds both to an absolute error of 4 * 2^-23 * max(1, |x|).
     """
     run = _exact_mkl if approximate == "none" and mkl_in_use() is not None else _PIECES[approximate][x.dtype]
     with np.errstate(over="ignore", under="ignore"):  # 2^u may well be infinite: Phi is then 0
         for part in pieces(x.size, x.itemsize):
-            run(x[part], y[part], slope[part])
+            run(x[part], y[part], None if slope is None else slope[part])
 
 
-def _exact_single(x: Array, y: Array, slope: Array) -> None:
+def _exact_single(x: Array, y: Array, slope: Array | None) -> None:
     """y = x Phi(x), y' = Phi(x) + x phi(x), with Phi from the fit above."""
     far, half_log2_e, density = constants(x.dtype, FAR[x.dtype], -0.5 * LOG2_E, DENSITY)
-    near, s, u = empty((3, x.size), x.dtype)
+    near, s, u, q = empty((4, x.size), x.dtype)
     np.clip(x, -far, far, out=near)
     np.multiply(near, near, out=s)
     _polynomial(s, constants(x.dtype, *P), u)
-    _polynomial(s, constants(x.dtype, *Q), slope)
-    u /= slope
+    _polynomial(s, constants(x.dtype, *Q), q)
+    u /= q
     u *= near  # log2((1 - Phi) / Phi)
     _cdf_from_log_odds(u)
-    s *= half_log2_e
-    exp2(s)  # exp(-x^2 / 2)
-    s *= near
-    s *= density  # x phi(x)
-    np.add(u, s, out=slope)
+    if slope is not None:
+        s *= half_log2_e
+        exp2(s)  # exp(-x^2 / 2)
+        s *= near
+        s *= density  # x phi(x)
+        np.add(u, s, out=slope)
     np.multiply(x, u, out=y)
 
 
-def _exact_double(x: Array, y: Array, slope: Array) -> None:
+def _exact_double(x: Array, y: Array, slope: Array | None) -> None:
     """y = x Phi(x), y' = Phi(x) + x phi(x), with Phi(x) = (1 + erf(x / sqrt 2)) / 2."""
     cdf = erf(x * math.sqrt(0.5))
     cdf += 1.0
     cdf *= 0.5
-    near = np.clip(x, -FAR[x.dtype], FAR[x.dtype])
-    np.multiply(near, near, out=slope)
-    slope *= -0.5
-    np.exp(slope, out=slope)
-    slope *= near
-    slope *= DENSITY  # x phi(x)
-    slope += cdf
+    if slope is not None:
+        near = np.clip(x, -FAR[x.dtype], FAR[x.dtype])
+        np.multiply(near, near, out=slope)
+        slope *= -0.5
+        np.exp(slope, out=slope)
+        slope *= near
+        slope *= DENSITY  # x phi(x)
+        slope += cdf
     np.multiply(x, cdf, out=y)
 
 
-def _exact_mkl(x: Array, y: Array, slope: Array) -> None:
+def _exact_mkl(x: Array, y: Array, slope: Array | None) -> None:
     """y = x Phi(x), y' = Phi(x) + x phi(x), with Phi(x) = (1 + erf(x / sqrt 2)) / 2 and erf from MKL."""
     root_half, half, half_log2_e, density = constants(x.dtype, math.sqrt(0.5), 0.5, -0.5 * LOG2_E, DENSITY)
     cdf, s = empty((2, x.size), x.dtype)
@@ -93,16 +102,17 @@ def _exact_mkl(x: Array, y: Array, slope: Array) -> None:
     load_mkl().erf(cdf)
     cdf *= half
     cdf += half
-    np.multiply(x, x, out=s)
-    s *= half_log2_e
-    exp2(s)  # exp(-x^2 / 2)
-    s *= x
-    s *= density  # x phi(x)
-    np.add(cdf, s, out=slope)
+    if slope is not None:
+        np.multiply(x, x, out=s)
+        s *= half_log2_e
+        exp2(s)  # exp(-x^2 / 2)
+        s *= x
+        s *= density  # x phi(x)
+        np.add(cdf, s, out=slope)
     np.multiply(x, cdf, out=y)
 
 
-def _tanh(x: Array, y: Array, slope: Array) -> None:
+def _tanh(x: Array, y: Array, slope: Array | None) -> None:
     """y = x h, h = (1 + tanh(w)) / 2 = 1 / (1 + exp(-2w)), w = k (x + c x^3); y' = h + x 2h(1 - h) k (1 + 3c x^2)."""
     far, one = constants(x.dtype, FAR[x.dtype], 1.0)
     near, s, h = empty((3, x.size), x.dtype)
@@ -112,12 +122,13 @@ def _tanh(x: Array, y: Array, slope: Array) -> None:
     _polynomial(s, constants(x.dtype, in_powers_of_two, in_powers_of_two * TANH_CUBIC), h)
     h *= near  # -2w
     _cdf_from_log_odds(h)
-    _polynomial(s, constants(x.dtype, 2 * TANH_SCALE, 6 * TANH_SCALE * TANH_CUBIC), slope)
-    slope *= near  # 2x dw/dx
-    np.subtract(one, h, out=s)
-    s *= h
-    slope *= s
-    slope += h
+    if slope is not None:
+        _polynomial(s, constants(x.dtype, 2 * TANH_SCALE, 6 * TANH_SCALE * TANH_CUBIC), slope)
+        slope *= near  # 2x dw/dx
+        np.subtract(one, h, out=s)
+        s *= h
+        slope *= s
+        slope += h
     np.multiply(x, h, out=y)
 
 

@@ -19,12 +19,25 @@ def accepts(x: Array, weight: Array, bias: Array, *, eps: float) -> bool:
 
 def forward(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array, tuple[Array, Array]]:
     """y = n * weight + bias, n = (x - mean(x)) r, r = (var(x) + eps)^-1/2.   x (..., D); weight, bias (D,)."""
-    rows = as_rows(x)  # (R, D)
+    y = empty(x.shape, x.dtype)
+    n, r = empty(x.shape, x.dtype), empty((*x.shape[:-1], 1), x.dtype)
+    _normalize(as_rows(x), weight, bias, eps, as_rows(n), as_rows(r), as_rows(y))
+    return y, (as_rows(n), as_rows(r))
+
+
+def evaluate(x: Array, weight: Array, bias: Array, *, eps: float) -> Array:
+    """The forward's y, without n in memory of its own."""
+    y = empty(x.shape, x.dtype)
+    rows = as_rows(y)
+    _normalize(as_rows(x), weight, bias, eps, rows, empty((len(rows), 1), x.dtype), rows)
+    return y
+
+
+def _normalize(rows: Array, weight: Array, bias: Array, eps: float, n: Array, r: Array, y: Array) -> None:
+    """Write n, r and y = n * weight + bias; `n` and `y` may be one array.   rows, n, y (R, D); r (R, 1)."""
     D = rows.shape[1]
-    average = np.full(D, 1 / D, x.dtype)
-    n, y = empty_like(rows), empty_like(rows)
-    r = np.empty((rows.shape[0], 1), x.dtype)
-    for part in pieces(rows.shape[0], D * x.itemsize):
+    average = np.full(D, 1 / D, rows.dtype)
+    for part in pieces(rows.shape[0], D * rows.itemsize):
         n_part, r_part, y_part = n[part], r[part], y[part]
         np.subtract(rows[part], (rows[part] @ average)[:, None], out=n_part)  # centered
         np.vecdot(n_part, n_part, out=r_part[:, 0])
@@ -35,7 +48,6 @@ def forward(x: Array, weight: Array, bias: Array, *, eps: float) -> tuple[Array,
         n_part *= r_part
         np.multiply(n_part, weight, out=y_part)
         y_part += bias
-    return y.reshape(x.shape), (n, r)
 
 
 def backward(

@@ -30,15 +30,35 @@ def forward(
     """
     hidden = rows_times(as_rows(x), fc1_weight.T)  # (R, M)
     slope = empty_like(hidden)
+    _activate(hidden, fc1_bias, slope, approximate)
+    return _output(x, hidden, fc2_weight, fc2_bias), (hidden, slope)
+
+
+def evaluate(
+    x: Array, fc1_weight: Array, fc1_bias: Array | None, fc2_weight: Array, fc2_bias: Array | None, *, approximate: str
+) -> Array:
+    """The forward's y, without gelu'."""
+    hidden = rows_times(as_rows(x), fc1_weight.T)  # (R, M)
+    _activate(hidden, fc1_bias, None, approximate)
+    return _output(x, hidden, fc2_weight, fc2_bias)
+
+
+def _activate(hidden: Array, bias: Array | None, slope: Array | None, approximate: str) -> None:
+    """gelu(hidden + b1) in place of `hidden`, and gelu' to `slope` where it is wanted.   Both (R, M)."""
     for part in pieces(hidden.shape[0], hidden.shape[1] * hidden.itemsize):
         h = hidden[part]
-        if fc1_bias is not None:
-            h += fc1_bias
-        gelu.value_and_slope(h.reshape(-1), h.reshape(-1), slope[part].reshape(-1), approximate)
-    y = rows_times(hidden, fc2_weight.T)  # (R, O)
-    if fc2_bias is not None:
-        y += fc2_bias
-    return y.reshape(*x.shape[:-1], fc2_weight.shape[0]), (hidden, slope)
+        if bias is not None:
+            h += bias
+        flat_slope = None if slope is None else slope[part].reshape(-1)
+        gelu.value_and_slope(h.reshape(-1), h.reshape(-1), flat_slope, approximate)
+
+
+def _output(x: Array, activation: Array, weight: Array, bias: Array | None) -> Array:
+    """activation W2^T + b2.   (R, M) -> (..., O), as x is (..., D)."""
+    y = rows_times(activation, weight.T)  # (R, O)
+    if bias is not None:
+        y += bias
+    return y.reshape(*x.shape[:-1], weight.shape[0])
 
 
 def backward(

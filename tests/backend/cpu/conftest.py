@@ -62,7 +62,7 @@ def agree(rng, layout, dtype):
 
     reference(*float64 inputs) -> (y, gradients), where gradients(dy) gives one array an input. The kernel sees the
     inputs in the dtype and memory layout of the test; it must keep dtype and shape, leave inputs, cotangent and saved
-    arrays alone, and give the same gradient whichever others are wanted.
+    arrays alone, and give the same gradient whichever others are wanted, and the same output where none is.
     """
 
     def check(
@@ -82,6 +82,8 @@ def agree(rng, layout, dtype):
         assert y.dtype == dtype
         assert y.shape == expected.shape
         assert_close(y, expected, "output", factor)
+        if kernel.evaluate is not None:
+            np.testing.assert_array_equal(kernel.evaluate(*arrays, **attributes), y, err_msg="without a gradient")
 
         dy = layout(rng.standard_normal(y.shape).astype(dtype))
         dy_before, y_before = dy.copy(), y.copy()
