@@ -88,6 +88,7 @@ class FlatParameters:
             parameter.name = segment.name
             parameter.gradient_buffer = grad
             self._views.append((data, grad))
+        self._here = {s.name: (s.parameter, *views) for s, views in zip(segments, self._views, strict=True)}
         self.gather()
 
     def _release(self, keep: set[int]) -> None:
@@ -118,15 +119,15 @@ class FlatParameters:
     @property
     def is_current(self) -> bool:
         """Whether the module still has exactly these parameters, in these buffers."""
-        named = [(name, p) for name, p in self.module.named_parameters() if p.requires_grad]
-        here = {s.name: (s.parameter, *views) for s, views in zip(self.segments, self._views, strict=True)}
-        if len(named) != len(here):
-            return False
-        for name, parameter in named:
-            known, data, grad = here.get(name, (None, None, None))
+        count = 0
+        for name, parameter in self.module.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            known, data, grad = self._here.get(name, (None, None, None))
             if parameter is not known or parameter.data is not data or parameter.gradient_buffer is not grad:
                 return False
-        return True
+            count += 1
+        return count == len(self._here)
 
     def refresh(self) -> bool:
         """Lay the buffers out anew if the module tree, a device or a dtype changed; whether it was so.

@@ -22,9 +22,14 @@ FLOATS = {np.dtype(np.float32), np.dtype(np.float64)}
 
 def floats(*arrays: Array | None) -> bool:
     """Whether the arrays (None is left out) are NumPy's and all float32 or all float64."""
-    present = [array for array in arrays if array is not None]
-    dtypes = {array.dtype for array in present}
-    return len(dtypes) == 1 and dtypes <= FLOATS and all(type(array) is np.ndarray for array in present)
+    dtype = None
+    for array in arrays:
+        if array is None:
+            continue
+        if type(array) is not np.ndarray or (dtype is not None and array.dtype != dtype):
+            return False
+        dtype = array.dtype
+    return dtype in FLOATS
 
 
 @contextmanager
