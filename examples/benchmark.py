@@ -85,6 +85,8 @@ class Options:
     """Images that go through our model at once; what `TrainConfig` takes by default."""
     mkl: bool = False
     """Compute our large products by MKL, whatever the processor (extra mkl); otherwise by NumPy alone."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """Of train, forward, run and uda: bf16 multiplies in bfloat16, on processors that can; PyTorch does by autocast."""
     against: Literal["none", "torch"] = "none"
     """Of all but augment and prefetch: the rival."""
     json: bool = False
@@ -103,14 +105,19 @@ class Options:
 def work_of(options: Options) -> Work:
     """What the options ask for."""
     common: dict[str, Any] = {"threads": options.threads, "micro_batch": options.micro_batch}
+    settings = {"precision": options.precision}
     if options.mode == "mlp":
         return MlpWork()
     if options.mode == "run":
-        return RunWork("supervised", options.dataset, options.batch, **common)
+        return RunWork("supervised", options.dataset, options.batch, settings=settings, **common)
     if options.mode in ("uda", "prefetch"):
-        return RunWork("uda", options.dataset, options.batch or LABELLED, options.unlabelled, **common)
+        return RunWork(
+            "uda", options.dataset, options.batch or LABELLED, options.unlabelled, settings=settings, **common
+        )
     training = options.mode == "train"
-    return ModelWork(options.model, {}, training, options.batch or BATCH, options.optimizer, **common)
+    return ModelWork(
+        options.model, {}, training, options.batch or BATCH, options.optimizer, precision=options.precision, **common
+    )
 
 
 def compare_frameworks(options: Options) -> dict[str, Any]:
@@ -175,6 +182,7 @@ def main(options: Options) -> int:
     if options.out is not None:
         command = shlex.join(["python", "examples/benchmark.py", *sys.argv[1:]])
         packages = [] if options.against == "none" else [options.against]
+        packages += ["onednn-cpu-gomp"] if options.precision == "bf16" else []
         seconds = time.monotonic() - begun
         write_result(options.out, summary, command=command, seed=0, wall_seconds=seconds, packages=packages)
     if options.json:

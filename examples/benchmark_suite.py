@@ -20,6 +20,7 @@ from pathlib import Path
 import tyro
 
 from minivit.backend import mkl_found
+from minivit.backend.onednn import load_onednn
 from minivit.recipes.results import environment, read_result
 
 ROWS = {
@@ -31,6 +32,7 @@ ROWS = {
     "vit_base_batch1": "--mode forward --model vit_base_patch16_224 --batch 1 --against torch",
     "resnet18_cifar": "--mode train --model resnet18_cifar --batch 128 --optimizer sgd --against torch",
     "mlp": "--mode mlp --against torch",
+    "vit_tiny_cifar_bf16": "--mode train --model vit_tiny_cifar --batch 128 --precision bf16 --against torch",
     "prefetch": "--mode prefetch --warmup 3",
     "augment": "--mode augment",
 }
@@ -68,6 +70,12 @@ def main(options: Options) -> int:
         if "--mkl" in ROWS[row] and mkl_found() is None:
             print(f"{title}: left out, MKL is not installed (extra mkl)", flush=True)
             continue
+        if "bf16" in ROWS[row]:
+            try:
+                load_onednn()
+            except RuntimeError as error:
+                print(f"{title}: left out, {error}", flush=True)
+                continue
         if measured(path, commit):
             print(f"{title}: {path} is of this commit", flush=True)
             continue

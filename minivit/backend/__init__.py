@@ -18,6 +18,7 @@ from minivit.backend.kernel import Kernel
 from minivit.backend.kernels import find_kernel, kernels_disabled
 from minivit.backend.mkl import load_mkl, mkl_found, mkl_in_use, use_mkl
 from minivit.backend.namespace import ArrayNamespace
+from minivit.backend.precision import matmul_precision
 
 __all__ = [
     "Array",
@@ -33,6 +34,7 @@ __all__ = [
     "is_on",
     "kernels_disabled",
     "load_mkl",
+    "matmul_precision",
     "mkl_found",
     "mkl_in_use",
     "move",

@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_info
 
 from minivit import data
 from minivit.backend import backend_for_device, load_mkl, mkl_found, mkl_in_use, use_mkl
+from minivit.backend.onednn import load_onednn
 from minivit.inspect.peak import matrix_product_speed
 from minivit.recipes.memory import available_bytes
 from minivit.recipes.results import environment
@@ -42,7 +43,7 @@ def examine(data_dir: Path | None = None) -> str:
     """
     sections = {
         "versions": list(_versions()),
-        "computing": [*_processor(), *_mkl(), *_gpu()],
+        "computing": [*_processor(), *_mkl(), *_bfloat16(), *_gpu()],
         "data": list(_data(data_dir)),
         "extras": list(_extras()),
     }
@@ -102,6 +103,16 @@ def _mkl() -> Iterator[Finding]:
     else:
         text = "is not used: it has no AVX-512 code for this processor, and NumPy is as fast; MINIVIT_MKL=1 uses it"
     yield Finding(OK, "MKL", f"{library.version} {text}")
+
+
+def _bfloat16() -> Iterator[Finding]:
+    """Whether training may multiply in bfloat16."""
+    try:
+        library = load_onednn()
+    except RuntimeError as error:
+        yield Finding(ABSENT, "bf16", str(error))
+    else:
+        yield Finding(OK, "bf16", f"oneDNN {library.version} multiplies in bfloat16 where --precision bf16 asks for it")
 
 
 def _gpu() -> Iterator[Finding]:

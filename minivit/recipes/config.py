@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from minivit import models
+from minivit.backend.precision import PRECISIONS
 from minivit.data import Preprocessing
 from minivit.optim import SCHEDULES
 
@@ -92,6 +93,9 @@ class TrainConfig:
     """Evaluate the test set once, at the end. Without it the run ends on the held-out images: for choosing settings."""
     device: str = "cpu"
     """cpu, cuda, cuda:1, ..."""
+    precision: Literal["float32", "bf16"] = "float32"
+    """Of the matrix products of linear layers and MLPs in training: bf16 rounds their operands to bfloat16 and sums in
+    float32, on processors with AMX or AVX512_BF16 and with the extra bf16. Everything else stays in float32."""
     threads: int = 0
     """CPU threads; 0 takes all cores that this process may use."""
     seed: int = 0
@@ -129,6 +133,8 @@ class TrainConfig:
         Preprocessing(self.preprocessing, self.crop_fraction)  # raises where they do not go together
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}; got {self.schedule!r}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}; got {self.precision!r}")
         if self.model not in (None, *OWN_MODELS) and self.model not in models.list():
             models.create(str(self.model))  # raises, with the nearest names
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from minivit.backend import Array, array_module, to_host
+from minivit.backend import Array, array_module, matmul_precision, to_host
 from minivit.backend.cpu.threads import Workers
 from minivit.nn import Module
 from minivit.optim import (
@@ -98,7 +99,8 @@ class TrainingStep(ABC):
     def __call__(self, batch: Any) -> StepResult:
         """One step. Nothing in it waits for the device."""
         self._before[...] = self.optimizer.flat.data
-        values = self.forward_backward(batch)
+        with training_precision(self.config):
+            values = self.forward_backward(batch)
         flat = self.optimizer.flat
         norm = clip_grad_norm(flat, self.config.clip) if self.config.clip else grad_norm(flat)
         self.optimizer.learning_rate = self.learning_rate(batch.step)
@@ -111,6 +113,21 @@ class TrainingStep(ABC):
         """Give the parameters the values that they had before the last step, to replay it."""
         self.optimizer.flat.data[...] = self._before
         self.optimizer.flat.touch()
+
+
+def training_precision(config: TrainConfig) -> AbstractContextManager[None]:
+    """The precision of matrix products that a configuration asks for in forward and backward.
+
+    Raises
+    ------
+    ValueError
+        If it is one of the CPU's and the device is another.
+    RuntimeError
+        On entering, if this machine does not have it: see `minivit.backend.matmul_precision`.
+    """
+    if config.precision != "float32" and config.device != "cpu":
+        raise ValueError(f"precision {config.precision} is for the CPU alone, got the device {config.device}")
+    return matmul_precision(config.precision)
 
 
 def make_optimizer(model: Module, config: TrainConfig, workers: Workers) -> Optimizer:

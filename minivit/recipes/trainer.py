@@ -24,7 +24,7 @@ from minivit.recipes.metrics import MetricsLog
 from minivit.recipes.parallel import ParallelGradients
 from minivit.recipes.procedure import Procedure
 from minivit.recipes.run_folder import ResumeError, RunFolder
-from minivit.recipes.step import StepResult, TrainingStep
+from minivit.recipes.step import StepResult, TrainingStep, training_precision
 
 LOGGED_EVERY = 20  # steps
 UNKNOWN_STEPS = 10**9  # of a schedule whose length is being found out: more than are timed
@@ -124,12 +124,16 @@ class Trainer:
         ------
         Interrupted
             On Ctrl-C; the run can be resumed.
+        RuntimeError
+            If the machine does not have the precision asked for; nothing has been written then.
         NonFiniteError
             If loss or gradients are not finite; names the first op and layer.
         ResumeError
             If the folder's run is another, or was given other data.
         """
         use_device(self.config.device)
+        with training_precision(self.config):
+            pass  # or it would be refused in the first step, when the folder has been begun
         with self._stop_on_interrupt(), blas_threads(1), self.workers:
             total_steps = self._read_plan() if resume else self._begin()
             stepper = self.procedure.make_step(total_steps)
@@ -188,7 +192,8 @@ class Trainer:
         """Replay a step under the hook that finds the first value that is not finite."""
         # Hooks belong to a thread, so the replay runs in this one.
         replay = ParallelGradients(stepper.optimizer.flat, Workers(1), stepper.gradients.micro_batch)
-        found = find_non_finite(lambda: stepper.forward_backward(batch, replay), self.model)
+        with training_precision(self.config):
+            found = find_non_finite(lambda: stepper.forward_backward(batch, replay), self.model)
         return (
             f"loss or gradients became NaN or infinite in step {batch.step}. "
             f"{found or 'On replay every value was finite: the step was probably disturbed by the hardware.'}\n"

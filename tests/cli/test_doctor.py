@@ -133,3 +133,15 @@ def test_mkl_and_why_it_is_used_or_not(monkeypatch, variable: str, avx512: bool,
     (finding,) = doctor._mkl()
     assert finding.mark == mark
     assert text in finding.text
+
+
+def test_bfloat16_and_why_there_is_none(monkeypatch) -> None:
+    monkeypatch.setattr(doctor, "load_onednn", lambda: SimpleNamespace(version="3.9"))
+    (finding,) = doctor._bfloat16()
+    assert (finding.mark, "oneDNN 3.9 multiplies" in finding.text) == (OK, True)
+
+    def refuse() -> None:
+        raise RuntimeError("this processor has neither")
+
+    monkeypatch.setattr(doctor, "load_onednn", refuse)
+    assert next(doctor._bfloat16()) == Finding(ABSENT, "bf16", "this processor has neither")

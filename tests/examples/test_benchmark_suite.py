@@ -41,6 +41,7 @@ def calls(suite, monkeypatch):
     monkeypatch.setattr(suite.subprocess, "run", run)
     monkeypatch.setattr(suite, "environment", lambda: {"commit": "a" * 40})
     monkeypatch.setattr(suite, "mkl_found", lambda: Path("libmkl_rt.so.2"))
+    monkeypatch.setattr(suite, "load_onednn", lambda: None)
     return made
 
 
@@ -67,6 +68,16 @@ def test_without_mkl_its_row_is_left_out(suite, calls, tmp_path, monkeypatch, ca
     assert suite.main(suite.Options(rows=["vit_tiny_cifar_mkl", "mlp"], out_dir=tmp_path)) == 0
     assert [row for row, _ in calls] == ["mlp"]
     assert "left out, MKL is not installed" in capsys.readouterr().out
+
+
+def test_where_there_is_no_bfloat16_its_row_is_left_out(suite, calls, tmp_path, monkeypatch, capsys):
+    def refuse():
+        raise RuntimeError("this processor has none")
+
+    monkeypatch.setattr(suite, "load_onednn", refuse)
+    assert suite.main(suite.Options(rows=["vit_tiny_cifar_bf16", "mlp"], out_dir=tmp_path)) == 0
+    assert [row for row, _ in calls] == ["mlp"]
+    assert "left out, this processor has none" in capsys.readouterr().out
 
 
 def test_a_row_that_there_is_not_is_refused(suite):

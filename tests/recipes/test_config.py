@@ -31,6 +31,7 @@ def test_only_one_length_may_be_given() -> None:
         ({"batch_size": 0}, "batch_size must be above 0, got 0"),
         ({"learning_rate": -1.0}, "learning_rate must be at least 0, got -1"),
         ({"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\), got 1"),
+        ({"precision": "fp16"}, "precision must be one of float32, bf16; got 'fp16'"),
         ({"schedule": "cosin"}, "schedule must be one of cosine"),
         ({"model": "vit_tinny_cifar"}, "did you mean vit_tiny_cifar"),
     ],

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from minivit.backend import onednn
+from minivit.backend.onednn import load_onednn
+from minivit.recipes.config import TrainConfig
 from minivit.recipes.console import Console
 from minivit.recipes.metrics import read_metrics
 from minivit.recipes.run_folder import ResumeError
+from minivit.recipes.step import training_precision
 from minivit.recipes.trainer import Interrupted, NonFiniteError
 
 TIMING = ("examples_per_second",)
@@ -28,6 +32,39 @@ def test_a_run_learns_and_says_what_it_did(make_trainer) -> None:
     first, last = (next(r for r in order if "loss" in r) for order in (records, records[::-1]))
     assert last["loss"] < first["loss"] < np.log(10) + 0.1
     assert sum("validation_accuracy" in record for record in records) == 60 / 20
+
+
+def test_a_run_in_bfloat16_learns_as_much_and_is_not_the_same(make_trainer) -> None:
+    try:
+        load_onednn()
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    losses = {}
+    for precision in ("float32", "bf16"):
+        trainer = make_trainer(precision, epochs=12, precision=precision, threads=2)
+        results = trainer.run()
+        assert results["test_accuracy"] > 0.6
+        losses[precision] = [record["loss"] for record in read_metrics(trainer.folder.metrics) if "loss" in record]
+    single, rounded = (np.array(values) for values in losses.values())
+    assert single[-1] < 0.8 * single[0]
+    np.testing.assert_allclose(rounded, single, rtol=0.1)
+    assert np.any(rounded != single)
+
+
+def test_a_precision_that_the_machine_lacks_is_refused_before_anything_is_written(make_trainer, monkeypatch) -> None:
+    def refuse() -> None:
+        raise RuntimeError("this processor has neither")
+
+    monkeypatch.setattr(onednn, "load_onednn", refuse)
+    trainer = make_trainer(precision="bf16")
+    with pytest.raises(RuntimeError, match="this processor has neither"):
+        trainer.run()
+    assert not trainer.folder.path.exists()
+
+
+def test_bfloat16_on_another_device_is_refused() -> None:
+    with pytest.raises(ValueError, match="precision bf16 is for the CPU alone, got the device cuda:1"):
+        training_precision(TrainConfig(precision="bf16", device="cuda:1"))
 
 
 @pytest.mark.parametrize("settings", [{}, {"optimizer": "muon", "ema": 0.9}, {"optimizer": "sgd", "mixup": 0.5}])

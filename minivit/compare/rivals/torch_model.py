@@ -8,6 +8,7 @@ from typing import Any
 
 from minivit.compare.modules import torch_twin
 from minivit.compare.rivals.torch_optimizer import TorchOptimizer
+from minivit.compare.rivals.torch_precision import autocast
 from minivit.models import VisionTransformer
 from minivit.recipes.speed import ModelWork, Step
 
@@ -36,13 +37,14 @@ def start(work: ModelWork) -> Iterator[Step]:
 
     def train() -> Any:
         assert optimizer is not None
-        loss = functional.cross_entropy(twin(images), labels, label_smoothing=smoothing)
+        with autocast(work.precision):
+            loss = functional.cross_entropy(twin(images), labels, label_smoothing=smoothing)
         loss.backward()
         optimizer.step(rate)
         return loss.detach()
 
     def forward() -> Any:
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast(work.precision):
             return twin(images)[0, 0]
 
     yield train if work.training else forward

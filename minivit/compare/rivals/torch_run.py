@@ -10,6 +10,7 @@ from typing import Any
 
 from minivit.compare.modules import torch_twin
 from minivit.compare.rivals.torch_optimizer import TorchOptimizer
+from minivit.compare.rivals.torch_precision import autocast
 from minivit.recipes.config import TrainConfig
 from minivit.recipes.speed import RunWork, Step
 from minivit.recipes.speed.run_work import TOTAL_STEPS
@@ -35,7 +36,8 @@ def start(work: RunWork) -> Iterator[Step]:
 
         def step() -> float:
             batch = next(batches)
-            loss = loss_of(twin, batch)
+            with autocast(config.precision):
+                loss = loss_of(twin, batch)
             loss.backward()
             optimizer.step(stepper.learning_rate(batch.step))
             return float(loss.detach())

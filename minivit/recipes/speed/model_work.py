@@ -13,6 +13,7 @@ import numpy as np
 from minivit import models
 from minivit.augment import TrainAugmentation
 from minivit.autograd import Tensor, no_grad
+from minivit.backend import matmul_precision
 from minivit.backend.cpu.threads import Workers, available_cores, blas_threads
 from minivit.inspect.summary import summarize
 from minivit.models import ResNet, VisionTransformer, WideResNet
@@ -46,6 +47,8 @@ class ModelWork:
         0 takes all cores that the process may use.
     micro_batch : int or None
         Images that go through our model at once; None leaves it to `TrainConfig`.
+    precision : {"float32", "bf16"}
+        Of the matrix products: see `minivit.backend.matmul_precision`.
     """
 
     model: str = "vit_tiny_cifar"
@@ -55,6 +58,7 @@ class ModelWork:
     optimizer: Literal["adamw", "sgd"] = "adamw"
     threads: int = 0
     micro_batch: int | None = None
+    precision: Literal["float32", "bf16"] = "float32"
 
     @property
     def examples(self) -> int:
@@ -74,6 +78,7 @@ class ModelWork:
             batch_size=self.batch,
             micro_batch=self.micro_batch,
             threads=self.threads,
+            precision=self.precision,
             optimizer=self.optimizer,
             learning_rate=LEARNING_RATES[self.optimizer],
             schedule="constant",
@@ -104,6 +109,7 @@ class ModelWork:
             "batch": self.batch,
             **({"optimizer": self.optimizer, "micro_batch": self.config.micro_batch} if self.training else {}),
             "threads": self.threads or available_cores(),
+            "precision": self.precision,
         }
 
     @contextmanager
@@ -122,7 +128,7 @@ class ModelWork:
             model.eval()
 
             def forward(part: slice) -> Any:
-                with no_grad():
+                with no_grad(), matmul_precision(self.precision):
                     return model(Tensor(images[part])).data  # (b, K)
 
             part = self.micro_batch or self.config.micro_batch or self.batch

@@ -101,6 +101,7 @@ class RunWork:
             "optimizer": config.optimizer,
             "micro_batch": config.micro_batch,
             "threads": self.threads or available_cores(),
+            "precision": config.precision,
         }
         if isinstance(config, UdaConfig):
             unlabelled = config.unlabelled_beside(config.batch_size or 1)

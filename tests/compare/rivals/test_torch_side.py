@@ -8,6 +8,7 @@ import pytest
 
 from minivit import models, optim
 from minivit.backend.cpu.threads import Workers
+from minivit.backend.onednn import load_onednn
 from minivit.compare.rivals.torch_side import start_torch, torch_contender
 from minivit.recipes.speed import MlpWork, ModelWork, RunWork
 from minivit.recipes.step import make_optimizer
@@ -51,6 +52,29 @@ def test_the_losses_agree(work, falls):
     ours, theirs = losses(work.start(), 6), losses(start_torch(work), 6)
     np.testing.assert_allclose(ours, theirs, rtol=2e-5)
     assert (np.ptp(ours) > 1e-3 * abs(ours[0])) == falls  # or equal losses would prove nothing
+
+
+@pytest.mark.parametrize(
+    ("work", "in_bfloat16"),
+    [
+        (ModelWork("vit_nano_cifar", batch=6, threads=1), {"precision": "bf16"}),
+        (ModelWork("vit_nano_cifar", training=False, batch=6, threads=1), {"precision": "bf16"}),
+        (
+            RunWork("supervised", "digits", 12, threads=1, settings=WITHOUT_WARMUP),
+            {"settings": {**WITHOUT_WARMUP, "precision": "bf16"}},
+        ),
+    ],
+)
+def test_in_bfloat16_the_losses_agree_as_far_as_that_does(work, in_bfloat16):
+    try:
+        load_onednn()
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    single, rounded = losses(work.start(), 4), dataclasses.replace(work, **in_bfloat16)
+    assert rounded.told()["precision"] == "bf16"
+    for other in losses(rounded.start(), 4), losses(start_torch(rounded), 4):
+        np.testing.assert_allclose(other, single, rtol=2e-2)
+        assert other[-1] != single[-1]
 
 
 def test_a_contender_does_it_in_another_process():
