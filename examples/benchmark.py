@@ -82,7 +82,7 @@ class Options:
     threads: int = 0
     """CPU threads; 0 takes all cores that this process may use. Augmentation takes one, of its own."""
     micro_batch: int | None = None
-    """Images that go through our model at once; what `TrainConfig` takes by default."""
+    """Images that go through our model at once; by default what suits the model, as in training."""
     mkl: bool = False
     """Compute our large products by MKL, whatever the processor (extra mkl); otherwise by NumPy alone."""
     precision: Literal["float32", "bf16"] = "float32"

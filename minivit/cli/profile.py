@@ -103,6 +103,7 @@ def make_step(options: argparse.Namespace) -> tuple[Module, Callable[[], Any]]:
     from minivit.backend import backend_for_device, to_host
     from minivit.backend.cpu.threads import Workers
     from minivit.recipes.config import TrainConfig
+    from minivit.recipes.micro_batch import with_micro_batch
     from minivit.recipes.parallel import split
     from minivit.recipes.presets import preset_settings
     from minivit.recipes.supervised import PreparedBatch, SupervisedStep
@@ -121,6 +122,7 @@ def make_step(options: argparse.Namespace) -> tuple[Module, Callable[[], Any]]:
         learning_rate=1e-4,
         device=options.device,
     ).filled(preset_settings("cifar10"))
+    config = with_micro_batch(config, model, tuple(inputs.shape[1:]) if inputs.dtype.kind == "f" else None)
     options.micro_batch = config.micro_batch  # as it is told in the result
     if options.forward_only:
         model.eval()

@@ -12,7 +12,6 @@ from minivit.data import Preprocessing
 from minivit.optim import SCHEDULES
 
 OWN_MODELS = ("preset", "small")  # names that stand for settings in recipes/presets.py, beside those of minivit.models
-CPU_MICRO_BATCH = 16  # images whose activations stay in the cache
 
 
 @dataclass
@@ -46,8 +45,9 @@ class TrainConfig:
     batch_size: int | None = None
     """Images in a step."""
     micro_batch: int | None = None
-    """Images that go forward and backward at once; their gradients are added up to a step's. Without effect on a model
-    with batch normalisation, which needs the whole batch: it always has one part a thread."""
+    """Images that go forward and backward at once; their gradients are added up to a step's. By default, on a CPU, as
+    many as suit the model; on a GPU, all. Without effect on a model with batch normalisation, which needs the whole
+    batch: it always has one part a thread."""
     optimizer: Literal["adamw", "muon", "sgd"] | None = None
     """AdamW; Muon for the blocks' matrices with AdamW for the rest; or SGD with momentum 0.9."""
     nesterov: bool | None = None
@@ -145,8 +145,8 @@ class TrainConfig:
         for name, value in preset.items():
             if own.get(name) is None and not (name in ("epochs", "minutes", "steps") and length_given):
                 own[name] = value
-        if own["micro_batch"] is None:  # written down with the run: another would round differently
-            own["micro_batch"] = CPU_MICRO_BATCH if own["device"] == "cpu" else own["batch_size"]
+        if own["micro_batch"] is None and own["device"] != "cpu":  # on a CPU the model decides: see micro_batch.py
+            own["micro_batch"] = own["batch_size"]
         return type(self)(**own)
 
     @classmethod

@@ -18,6 +18,7 @@ from minivit.models import VisionTransformer, whiten_first_layer
 from minivit.nn import Module
 from minivit.recipes.config import TrainConfig
 from minivit.recipes.evaluation import Classification, Evaluation, evaluate
+from minivit.recipes.micro_batch import with_micro_batch
 from minivit.recipes.presets import build_model
 from minivit.recipes.step import TrainingStep
 
@@ -42,8 +43,6 @@ class Procedure(ABC):
         A step's work in forwards and backwards of one example.
     test_size, validation_size : int
         Examples; 0 where there is no validation set.
-    input_shape : tuple of int or None
-        Of one example, where `minivit.inspect.summarize` can be asked what it takes.
     """
 
     config: TrainConfig
@@ -54,7 +53,11 @@ class Procedure(ABC):
     step_cost: float
     test_size: int
     validation_size: int
-    input_shape: tuple[int, ...] | None = None
+
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """Of one example; None where `minivit.inspect.summarize` cannot be asked what it takes."""
+        return None
 
     @abstractmethod
     def make_step(self, total_steps: int) -> TrainingStep:
@@ -114,9 +117,13 @@ class ImageProcedure(Procedure):
         self.test_set = splits.test
         self.mean, self.std = splits.train.mean, splits.train.std
         self.test_size, self.validation_size = len(self.test_set), len(self.validation_set or ())
-        self.input_shape = self.train_set.image_shape
         self.padding_mode = "zero" if dataset_kind == "digits" else "reflect"
         self.workers = Workers((config.threads or None) if config.device == "cpu" else 1)
+
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """Of an image of the data set."""
+        return self.train_set.image_shape
 
     def build_model(self, image_shape: tuple[int, int, int], num_classes: int) -> Module:
         """The model that the configuration names, on the host; 0 classes leave out the head.
@@ -179,6 +186,7 @@ class ImageClassification(ImageProcedure):
         super().__init__(config, splits, dataset_kind)
         self.num_classes = self.train_set.num_classes
         self.model = self.build_model(self.train_set.image_shape, self.num_classes)
+        self.config = with_micro_batch(config, self.model, self.input_shape)
         self.model.to(config.device)
 
     def evaluate(self, split: str) -> Classification:

@@ -33,6 +33,7 @@ from minivit.data.text import (
 from minivit.interop.atomic import written_whole
 from minivit.recipes.evaluation import Evaluation, judge, logits_of_inputs
 from minivit.recipes.few_labels import FewLabels
+from minivit.recipes.micro_batch import with_micro_batch
 from minivit.recipes.step import TrainingStep
 from minivit.recipes.text_config import TextConfig
 from minivit.recipes.text_presets import build_text_model
@@ -108,6 +109,7 @@ class SemiSupervisedText(FewLabels):
             dropout=config.dropout or 0.0,
             drop_path=config.drop_path or 0.0,
         )
+        self.config = with_micro_batch(config, self.model, self.input_shape)
         self.model.to(config.device)
         self.draw_orders(len(self.labelled), len(self.unlabelled))
 

@@ -4,7 +4,7 @@ import pytest
 
 from minivit import cli, inspect, models
 from minivit.inspect import summarize
-from minivit.recipes.config import CPU_MICRO_BATCH
+from minivit.recipes.micro_batch import suitable_micro_batch
 from minivit.recipes.results import read_result
 
 NANO = ["profile", "--model", "vit_nano_cifar", "--image-size", "8", "--batch", "4", "--micro-batch", "2"]
@@ -50,7 +50,8 @@ def test_the_file_has_all_numbers(capsys, tmp_path, forward_only: bool) -> None:
     assert [part.split()[0] for part in capsys.readouterr().out.split("\n\n")] == ["op", "Matrix"]
     found = read_result(path)
     assert json.loads(path.read_text(encoding="utf-8")) == found
-    assert (found["model"], found["batch"], found["micro_batch"]) == ("vit_nano_cifar", 4, CPU_MICRO_BATCH)
+    suitable = suitable_micro_batch(models.create("vit_nano_cifar", image_size=8), (3, 8, 8))
+    assert (found["model"], found["batch"], found["micro_batch"]) == ("vit_nano_cifar", 4, suitable)
     assert {row["layer"] for row in found["layers"]} >= {f"blocks.{number}.mlp" for number in range(4)}
     ops = sum(row["ms"] for row in found["ops"])
     assert ops + sum(found["outside_ms"].values()) == pytest.approx(found["ms"], rel=1e-6)

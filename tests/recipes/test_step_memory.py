@@ -130,7 +130,7 @@ def test_memory_is_flat_in_the_number_of_micro_batches(make_step) -> None:
     assert held[2] == held[8] > 0
     two, eight = (peak_bytes(*make_step(count, threads=1, micro_batch=4 * B)) for count in (2, 8))
     assert abs(eight - two) < 0.02 * two
-    assert peak_bytes(*make_step(1, threads=1, micro_batch=32 * B)) > 6 * two
+    assert peak_bytes(*make_step(1, threads=1, micro_batch=32 * B)) > 5 * two
 
 
 def test_memory_grows_by_one_input_a_checkpointed_block(make_step) -> None:

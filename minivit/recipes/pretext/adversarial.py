@@ -56,7 +56,7 @@ class AdversarialStep(TrainingStep):
             self.discriminator, config.discriminator_learning_rate, betas=BETAS, weight_decay=0.0
         )
         flat = self.discriminator_optimizer.flat
-        size = config.micro_batch or 1
+        size = self.gradients.micro_batch
         self.gradients = ParallelGradients(self.optimizer.flat, workers, size, further=[self.discriminator])
         self.discriminator_gradients = ParallelGradients(flat, workers, size, further=[model])
         self._discriminator_before: Array = array_module(flat.data).empty_like(flat.data)

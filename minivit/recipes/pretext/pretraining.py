@@ -11,6 +11,7 @@ from minivit.autograd import no_grad
 from minivit.backend import backend_for_device, to_host, use_device
 from minivit.data import BatchOrder, Splits
 from minivit.recipes.evaluation import Evaluation
+from minivit.recipes.micro_batch import with_micro_batch
 from minivit.recipes.parallel import evaluate_parts
 from minivit.recipes.pretext.config import PretextConfig
 from minivit.recipes.pretext.step import PretextBatch
@@ -48,11 +49,15 @@ class Pretraining(ImageProcedure):
         self.task = TASKS[config.task](config, self.train_set.image_shape, self.mean, self.std)
         channels = self.train_set.image_shape[0]
         self.model = self.task.build(lambda side: self.build_model((channels, side, side), num_classes=0))
+        self.config = with_micro_batch(config, self.model, self.input_shape)
         self.model.to(config.device)
         size = min(config.batch_size or 1, len(self.train_set))
         self.order = BatchOrder(len(self.train_set), size, seed=config.seed)
         self.batch_size, self.steps_per_epoch, self.step_cost = size, self.order.steps_per_epoch, float(size)
-        self.input_shape = None
+
+    @property
+    def input_shape(self) -> None:
+        """A task's model takes more than an image."""
 
     def make_step(self, total_steps: int) -> TrainingStep:
         """A step at the beginning of a run of so many."""

@@ -18,6 +18,7 @@ from minivit.backend.cpu.threads import Workers, available_cores, blas_threads
 from minivit.inspect.summary import summarize
 from minivit.models import ResNet, VisionTransformer, WideResNet
 from minivit.recipes.config import TrainConfig
+from minivit.recipes.micro_batch import with_micro_batch
 from minivit.recipes.parallel import evaluate_parts
 from minivit.recipes.presets import preset_settings
 from minivit.recipes.speed.turns import Step
@@ -46,7 +47,7 @@ class ModelWork:
     threads : int
         0 takes all cores that the process may use.
     micro_batch : int or None
-        Images that go through our model at once; None leaves it to `TrainConfig`.
+        Images that go through our model at once; None takes what suits the model.
     precision : {"float32", "bf16"}
         Of the matrix products: see `minivit.backend.matmul_precision`.
     """
@@ -71,10 +72,11 @@ class ModelWork:
         passes = 3 if self.training else 1
         return 2e-9 * passes * summarize(self.build()).multiply_adds * self.batch
 
-    @property
+    @cached_property
     def config(self) -> TrainConfig:
         """The settings of the training step."""
-        return TrainConfig(
+        model = self.build()
+        config = TrainConfig(
             batch_size=self.batch,
             micro_batch=self.micro_batch,
             threads=self.threads,
@@ -85,6 +87,7 @@ class ModelWork:
             warmup=0.0,
             clip=0.0,
         ).filled(preset_settings("cifar10"))
+        return with_micro_batch(config, model, model.input_size)
 
     def build(self) -> ImageModel:
         """The model with the weights of seed 0; a head of zeros, which would hide all before it, is filled."""

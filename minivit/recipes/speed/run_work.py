@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from minivit import data
 from minivit.backend.cpu.threads import available_cores, blas_threads
@@ -22,6 +22,14 @@ from minivit.recipes.uda_presets import uda_preset
 
 TOTAL_STEPS = 10_000
 """Of the schedule: the steps that are timed are among the first."""
+
+
+class _Found(NamedTuple):
+    """What a procedure tells once it is there."""
+
+    examples: int
+    gflop: float
+    micro_batch: int | None
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,7 @@ class RunWork:
     threads : int
         0 takes all cores that the process may use. Augmentation takes one, of its own.
     micro_batch : int or None
-        Images that go through the model at once; None leaves it to `TrainConfig`.
+        Images that go through the model at once; None takes what suits the model.
     settings : dict of str to Any
         Further ones of `TrainConfig` or `UdaConfig`, in place of the preset's.
     """
@@ -77,18 +85,19 @@ class RunWork:
     @property
     def examples(self) -> int:
         """Images in a step."""
-        return self._sizes[0]
+        return self._found.examples
 
     @property
     def gflop(self) -> float:
         """Of a step."""
-        return self._sizes[1]
+        return self._found.gflop
 
     @cached_property
-    def _sizes(self) -> tuple[int, float]:
+    def _found(self) -> _Found:
         procedure = self.procedure()
         procedure.workers.close()
-        return procedure.batch_size, 6e-9 * procedure.step_cost * summarize(procedure.model).multiply_adds
+        gflop = 6e-9 * procedure.step_cost * summarize(procedure.model).multiply_adds
+        return _Found(procedure.batch_size, gflop, procedure.config.micro_batch)
 
     def told(self) -> dict[str, Any]:
         """Data set, settings, threads."""
@@ -99,7 +108,7 @@ class RunWork:
             "dataset": images_at_hand(self.dataset).train.name,
             "batch": self.examples,
             "optimizer": config.optimizer,
-            "micro_batch": config.micro_batch,
+            "micro_batch": self._found.micro_batch,
             "threads": self.threads or available_cores(),
             "precision": config.precision,
         }

@@ -53,9 +53,13 @@ class Finetuning(Supervised):
             raise ValueError("whitening would overwrite the first layer of the pretrained model; leave it out")
         self.task = TransferTask(config, pretrained, splits)
         super().__init__(config, self.task.splits, dataset_kind)
-        self.input_shape = (self.train_set.image_shape[0], self.task.image_size, self.task.image_size)
         if config.mode == "head":
             freeze_all_but_the_head(self.model)
+
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """Of an image as the model takes it."""
+        return self.train_set.image_shape[0], self.task.image_size, self.task.image_size
 
     def build_model(self, image_shape: tuple[int, int, int], num_classes: int) -> Module:  # noqa: ARG002
         """The pretrained model with a new head."""

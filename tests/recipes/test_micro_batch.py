@@ -1,0 +1,50 @@
+"""The micro-batch that suits a model."""
+
+import pytest
+
+from minivit import data, models
+from minivit.inspect.summary import summarize
+from minivit.recipes.config import TrainConfig
+from minivit.recipes.micro_batch import FEWEST, KEPT_BYTES, MOST, UNKNOWN, suitable_micro_batch, with_micro_batch
+from minivit.recipes.presets import preset_settings
+from minivit.recipes.supervised import Supervised
+
+SHAPE = (3, 32, 32)
+
+
+def test_its_tape_keeps_about_what_it_may() -> None:
+    model = models.create("vit_tiny_cifar", depth=3)
+    chosen = suitable_micro_batch(model, SHAPE)
+    assert FEWEST < chosen < MOST
+    kept = chosen * summarize(model, (1, *SHAPE)).kept_bytes
+    assert 0.95 * KEPT_BYTES < kept < 1.05 * KEPT_BYTES
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"), [({"depth": 1, "dim": 12, "heads": 3, "mlp_dim": 12}, MOST), ({"depth": 100}, FEWEST)]
+)
+def test_it_is_never_tiny_nor_huge(settings: dict[str, int], expected: int) -> None:
+    assert suitable_micro_batch(models.create("vit_tiny_cifar", **settings), SHAPE) == expected
+
+
+def test_a_model_that_takes_more_than_one_array_has_the_usual_one() -> None:
+    assert suitable_micro_batch(models.create("vit_nano_cifar"), None) == UNKNOWN
+
+
+def test_what_was_asked_for_is_kept() -> None:
+    config = TrainConfig(micro_batch=3)
+    assert with_micro_batch(config, models.create("vit_nano_cifar"), SHAPE) is config
+
+
+def test_a_gpu_takes_the_whole_batch_and_asks_no_model() -> None:
+    assert TrainConfig(batch_size=48, device="cuda").filled({}).micro_batch == 48
+    assert TrainConfig(batch_size=48).filled({}).micro_batch is None
+
+
+def test_a_procedure_writes_it_down_and_trains_with_it() -> None:
+    splits = data.load("digits")
+    procedure = Supervised(TrainConfig(threads=1).filled(preset_settings("digits")), splits, "digits")
+    with procedure.workers:
+        chosen = procedure.config.micro_batch
+        assert chosen == suitable_micro_batch(procedure.model, (1, 8, 8))
+        assert procedure.make_step(10).gradients.micro_batch == chosen
