@@ -65,7 +65,8 @@ def test_what_a_result_says_of_the_work():
     told = RunWork("uda", "digits", 4, 8, threads=1, settings={"confidence": 0.25}).told()
     assert told == {
         "model": "preset", "mode": "uda", "dataset": "digits train", "batch": 12, "optimizer": "adamw",
-        "micro_batch": told["micro_batch"], "threads": 1, "precision": "float32", "labelled": 4, "unlabelled": 8, "augmentation": "uda",
+        "micro_batch": told["micro_batch"], "threads": 1, "precision": "float32",
+        "labelled": 4, "unlabelled": 8, "augmentation": "uda",
     }  # fmt: skip
     assert RunWork("supervised", "digits").told()["batch"] == 32
     assert ModelWork("vit_nano_cifar", training=False, batch=3, threads=2).told() == {
