@@ -44,4 +44,4 @@ def test_the_peak_stays_when_the_memory_is_given_back() -> None:
         high = memory.bytes
         del array
         memory.look()
-    assert memory.bytes == high > proportional_set_size(os.getpid()) + (32 << 20)
+    assert memory.bytes >= high > proportional_set_size(os.getpid()) + (32 << 20)
