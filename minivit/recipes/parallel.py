@@ -28,13 +28,18 @@ Result = TypeVar("Result")
 
 
 def split(size: int, micro_batch: int, workers: int) -> list[list[slice]]:
-    """Contiguous micro-batches of a batch, dealt to the workers in contiguous runs of nearly equal size."""
-    count = -(-size // micro_batch)
-    count = max(count, min(workers, size))
-    bounds = [round(i * size / count) for i in range(count + 1)]
-    parts = [slice(a, b) for a, b in pairwise(bounds) if b > a]
-    cuts = [round(i * len(parts) / workers) for i in range(workers + 1)]
-    return [parts[a:b] for a, b in pairwise(cuts)]
+    """For each worker its part of a batch, one example more than another's at most, in nearly equal micro-batches."""
+    return [_cut(start, stop, -(-(stop - start) // micro_batch)) for start, stop in pairwise(_bounds(0, size, workers))]
+
+
+def _cut(start: int, stop: int, count: int) -> list[slice]:
+    return [slice(a, b) for a, b in pairwise(_bounds(start, stop, count))] if count else []
+
+
+def _bounds(start: int, stop: int, count: int) -> list[int]:
+    """The ends of `count` runs of nearly equal length; the first ones have one more where it does not come out even."""
+    length, longer = divmod(stop - start, count)
+    return [start + i * length + min(i, longer) for i in range(count + 1)]
 
 
 def mixes_examples(model: Module) -> bool:

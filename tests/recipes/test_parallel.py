@@ -21,6 +21,14 @@ def test_a_split_covers_the_batch_in_order_and_respects_the_micro_batch(size: in
     assert max(part.stop - part.start for share in shares for part in share) <= micro
 
 
+@pytest.mark.parametrize(("size", "micro", "workers"), [(128, 15, 2), (64, 16, 3), (7, 1, 2), (2, 8, 5), (0, 4, 2)])
+def test_no_worker_has_an_example_more_than_it_must(size: int, micro: int, workers: int) -> None:
+    shares = [[part.stop - part.start for part in share] for share in split(size, micro, workers)]
+    assert sorted(map(sum, shares), reverse=True) == list(map(sum, shares))
+    assert sum(shares[0]) - sum(shares[-1]) == (size % workers > 0)
+    assert all(max(share) - min(share) <= 1 for share in shares if share)
+
+
 @pytest.mark.parametrize(("threads", "micro"), [(1, 3), (2, 4), (3, 64)])
 def test_split_gradients_equal_the_whole_batch(threads: int, micro: int) -> None:
     generator = np.random.default_rng(0)
