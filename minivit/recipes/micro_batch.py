@@ -12,15 +12,18 @@ from minivit.recipes.parallel import mixes_examples
 
 Config = TypeVar("Config", bound=TrainConfig)
 
-KEPT_BYTES = 160 << 20
-"""That the tape keeps for a micro-batch: then memory stays small, however large the batch, and yet a small model's
-arrays are large enough for NumPy's calls to cost little beside their work."""
+USUAL = 16
+"""Examples; also for a model that `summarize` cannot be asked about, or that takes its batch in one piece anyway."""
 
-FEWEST, MOST = 4, 256
-"""With fewer examples, adding up the gradients of a large model's weights takes its share; more bring nothing."""
+MORE_BELOW = 24 << 20
+"""More, while the tape keeps less than these bytes: arrays that are too small cost more to call NumPy for than to
+compute."""
 
-UNKNOWN = 16
-"""For a model that `summarize` cannot be asked about, and for one that takes its batch in one piece anyway."""
+FEWER_ABOVE = 192 << 20
+"""Fewer, where it would keep more than these bytes."""
+
+FEWEST, MOST = 4, 64
+"""With fewer, adding up the gradients of a large model's weights takes its share; more take memory and gain little."""
 
 
 def with_micro_batch(config: Config, model: Module, input_shape: tuple[int, ...] | None) -> Config:
@@ -47,8 +50,9 @@ def with_micro_batch(config: Config, model: Module, input_shape: tuple[int, ...]
 
 
 def suitable_micro_batch(model: Module, input_shape: tuple[int, ...] | None) -> int:
-    """Examples for which the tape keeps about `KEPT_BYTES`."""
+    """Few enough examples for memory to stay small however large the batch, and enough for a small model."""
     if input_shape is None or mixes_examples(model):
-        return UNKNOWN
-    kept = summarize(model, (1, *input_shape)).kept_bytes
-    return min(MOST, max(FEWEST, round(KEPT_BYTES / max(1, kept))))
+        return USUAL
+    kept = max(1, summarize(model, (1, *input_shape)).kept_bytes)
+    suitable = max(MORE_BELOW // kept, min(USUAL, FEWER_ABOVE // kept))
+    return min(MOST, max(FEWEST, suitable))

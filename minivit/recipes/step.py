@@ -26,7 +26,7 @@ from minivit.optim import (
 )
 from minivit.recipes.checkpoint import Stateful
 from minivit.recipes.config import TrainConfig
-from minivit.recipes.micro_batch import UNKNOWN
+from minivit.recipes.micro_batch import USUAL
 from minivit.recipes.parallel import ParallelGradients
 
 
@@ -72,7 +72,7 @@ class TrainingStep(ABC):
         self.device = model.device
         self.optimizer = make_optimizer(model, config, workers)
         self.average = ExponentialMovingAverage(self.optimizer.flat, config.ema) if config.ema else None
-        self.gradients = ParallelGradients(self.optimizer.flat, workers, config.micro_batch or UNKNOWN)
+        self.gradients = ParallelGradients(self.optimizer.flat, workers, config.micro_batch or USUAL)
         self._before: Array = array_module(self.optimizer.flat.data).empty_like(self.optimizer.flat.data)
 
     @abstractmethod

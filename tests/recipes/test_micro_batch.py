@@ -5,19 +5,34 @@ import pytest
 from minivit import data, models
 from minivit.inspect.summary import summarize
 from minivit.recipes.config import TrainConfig
-from minivit.recipes.micro_batch import FEWEST, KEPT_BYTES, MOST, UNKNOWN, suitable_micro_batch, with_micro_batch
+from minivit.recipes.micro_batch import (
+    FEWER_ABOVE,
+    FEWEST,
+    MORE_BELOW,
+    MOST,
+    USUAL,
+    suitable_micro_batch,
+    with_micro_batch,
+)
 from minivit.recipes.presets import preset_settings
 from minivit.recipes.supervised import Supervised
 
 SHAPE = (3, 32, 32)
 
 
-def test_its_tape_keeps_about_what_it_may() -> None:
-    model = models.create("vit_tiny_cifar", depth=3)
+@pytest.mark.parametrize(("depth", "limit"), [(1, MORE_BELOW), (24, FEWER_ABOVE)])
+def test_more_of_a_small_model_and_fewer_of_a_large_one_up_to_what_the_tape_may_keep(depth: int, limit: int) -> None:
+    model = models.create("vit_tiny_cifar", depth=depth)
     chosen = suitable_micro_batch(model, SHAPE)
     assert FEWEST < chosen < MOST
-    kept = chosen * summarize(model, (1, *SHAPE)).kept_bytes
-    assert 0.95 * KEPT_BYTES < kept < 1.05 * KEPT_BYTES
+    assert (chosen > USUAL) == (limit == MORE_BELOW)
+    kept = summarize(model, (1, *SHAPE)).kept_bytes
+    assert chosen * kept <= limit < (chosen + 1) * kept
+
+
+def test_a_model_between_them_has_the_usual_one() -> None:
+    assert suitable_micro_batch(models.create("vit_tiny_cifar", depth=6), SHAPE) == USUAL
+    assert suitable_micro_batch(models.create("vit_tiny_cifar"), SHAPE) == USUAL
 
 
 @pytest.mark.parametrize(
@@ -28,7 +43,7 @@ def test_it_is_never_tiny_nor_huge(settings: dict[str, int], expected: int) -> N
 
 
 def test_a_model_that_takes_more_than_one_array_has_the_usual_one() -> None:
-    assert suitable_micro_batch(models.create("vit_nano_cifar"), None) == UNKNOWN
+    assert suitable_micro_batch(models.create("vit_nano_cifar"), None) == USUAL
 
 
 def test_what_was_asked_for_is_kept() -> None:
