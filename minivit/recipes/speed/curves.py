@@ -136,7 +136,7 @@ def point(axis: Axis, value: int, work: ModelWork, found: Mapping[str, Measured]
     record: dict[str, Any] = {
         "value": tokens_of(work) if axis.name == "tokens" else value,
         "batch": work.batch,
-        "micro_batch": work.config.micro_batch,
+        "micro_batch": work.told()["micro_batch"],
         "threads": work.threads or available_cores(),
         "gflop": work.gflop,
         "steps": steps,

@@ -18,7 +18,7 @@ from minivit.backend.cpu.threads import Workers, available_cores, blas_threads
 from minivit.inspect.summary import summarize
 from minivit.models import ResNet, VisionTransformer, WideResNet
 from minivit.recipes.config import TrainConfig
-from minivit.recipes.micro_batch import with_micro_batch
+from minivit.recipes.micro_batch import USUAL, with_micro_batch
 from minivit.recipes.parallel import evaluate_parts
 from minivit.recipes.presets import preset_settings
 from minivit.recipes.speed.turns import Step
@@ -72,11 +72,10 @@ class ModelWork:
         passes = 3 if self.training else 1
         return 2e-9 * passes * summarize(self.build()).multiply_adds * self.batch
 
-    @cached_property
+    @property
     def config(self) -> TrainConfig:
-        """The settings of the training step."""
-        model = self.build()
-        config = TrainConfig(
+        """The settings of the training step, without a micro-batch where none was asked for: the model decides."""
+        return TrainConfig(
             batch_size=self.batch,
             micro_batch=self.micro_batch,
             threads=self.threads,
@@ -87,7 +86,6 @@ class ModelWork:
             warmup=0.0,
             clip=0.0,
         ).filled(preset_settings("cifar10"))
-        return with_micro_batch(config, model, model.input_size)
 
     def build(self) -> ImageModel:
         """The model with the weights of seed 0; a head of zeros, which would hide all before it, is filled."""
@@ -106,11 +104,16 @@ class ModelWork:
 
     def told(self) -> dict[str, Any]:
         """Model, batch, threads."""
+        told: dict[str, Any] = {}
+        if self.training:
+            model = self.build()
+            told["optimizer"] = self.optimizer
+            told["micro_batch"] = with_micro_batch(self.config, model, model.input_size).micro_batch
         return {
             "model": self.model,
             "mode": "train" if self.training else "forward",
             "batch": self.batch,
-            **({"optimizer": self.optimizer, "micro_batch": self.config.micro_batch} if self.training else {}),
+            **told,
             "threads": self.threads or available_cores(),
             "precision": self.precision,
         }
@@ -124,7 +127,8 @@ class ModelWork:
             if self.training:
                 channels = images.shape[1]
                 augmentation = TrainAugmentation((0.5,) * channels, (0.5,) * channels, seed=0)  # not used
-                step = SupervisedStep(model, self.config, 10**9, workers, augmentation, model.config["num_classes"])
+                config = with_micro_batch(self.config, model, model.input_size)
+                step = SupervisedStep(model, config, 10**9, workers, augmentation, model.config["num_classes"])
                 batch = PreparedBatch(images, labels, labels, np.arange(self.batch), step=0)
                 yield lambda: step(batch).values["loss"]
                 return
@@ -134,5 +138,5 @@ class ModelWork:
                 with no_grad(), matmul_precision(self.precision):
                     return model(Tensor(images[part])).data  # (b, K)
 
-            part = self.micro_batch or self.config.micro_batch or self.batch
+            part = self.micro_batch or USUAL
             yield lambda: evaluate_parts(workers, forward, self.batch, part)[0][0, 0]
