@@ -19,7 +19,7 @@ Of the modes, train and forward take one batch of random images; run and uda are
 train_cifar.py and train_uda.py, with their data, augmented ahead by a thread; mlp is a perceptron so small that nothing
 but the engine takes time. augment counts the images that each augmentation makes in a second, in one thread. prefetch
 times UDA's step with augmentation running ahead of it beside the same step on batches that lie ready: their ratio is
-what augmentation costs a step.
+what augmentation costs a step. import times `import minivit` in fresh processes that have imported numpy.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ import tyro
 
 from minivit.backend.mkl import VARIABLE
 from minivit.compare.rivals import torch_contender
+from minivit.recipes.import_time import import_seconds
 from minivit.recipes.results import write_result
 from minivit.recipes.speed import (
     Contender,
@@ -52,16 +53,16 @@ from minivit.recipes.speed.augmentation import measure_augmentations
 from minivit.recipes.speed.preparation import summarize_times, time_steps
 
 BATCH, LABELLED, UNLABELLED = 128, 64, 448
-OWN = "augment", "prefetch"  # modes that compare our own ways with each other
+OWN = ("augment", "prefetch", "import")  # modes without a rival
 
 
 @dataclass
 class Options:
     """Time a kind of work."""
 
-    mode: Literal["train", "forward", "run", "uda", "mlp", "augment", "prefetch"] = "train"
+    mode: Literal["train", "forward", "run", "uda", "mlp", "augment", "prefetch", "import"] = "train"
     """A whole training step; a forward without gradients; a step of a default run, supervised or UDA's; a step of a
-    tiny perceptron; each augmentation alone; UDA's step with augmentation ahead of it and without."""
+    tiny perceptron; each augmentation alone; UDA's step with augmentation ahead of it and without; import minivit."""
     model: str = "vit_tiny_cifar"
     """Of train and forward: a model's name."""
     batch: int | None = None
@@ -170,6 +171,16 @@ def compare_preparation(options: Options) -> dict[str, Any]:
     return {**work.told(), "mode": options.mode, "parameters": parameters, **found}
 
 
+def measure_import(options: Options) -> dict[str, Any]:
+    """Of fresh processes."""
+    found = import_seconds(options.rounds).summary
+    print(
+        f"import numpy {found['numpy_median_ms']} ms, import minivit after it "
+        f"{found['minivit_after_numpy_median_ms']} ms (best {found['minivit_after_numpy_min_ms']})"
+    )
+    return {"mode": options.mode, **found}
+
+
 def main(options: Options) -> int:
     """Measure, print, and write the result."""
     begun = time.monotonic()
@@ -177,7 +188,7 @@ def main(options: Options) -> int:
         print(f"error: --mode {options.mode} has no rival; leave out --against", file=sys.stderr)
         return 1
     os.environ[VARIABLE] = str(int(options.mkl))  # of our process too, which takes it over
-    measurements = {"augment": compare_augmentations, "prefetch": compare_preparation}
+    measurements = {"augment": compare_augmentations, "prefetch": compare_preparation, "import": measure_import}
     summary = {"mkl": options.mkl, **measurements.get(options.mode, compare_frameworks)(options)}
     if options.out is not None:
         command = shlex.join(["python", "examples/benchmark.py", *sys.argv[1:]])

@@ -35,6 +35,7 @@ ROWS = {
     "vit_tiny_cifar_bf16": "--mode train --model vit_tiny_cifar --batch 128 --precision bf16 --against torch",
     "prefetch": "--mode prefetch --warmup 3",
     "augment": "--mode augment",
+    "import": "--mode import",
 }
 BENCHMARK = Path(__file__).resolve().parent / "benchmark.py"
 

@@ -77,3 +77,9 @@ def test_augmentation_has_no_rival() -> None:
     with pytest.raises(subprocess.CalledProcessError) as refused:
         run("--mode", "prefetch", "--against", "torch")
     assert "--mode prefetch has no rival" in refused.value.stderr
+
+
+def test_the_import_is_timed_beside_numpys() -> None:
+    result = run("--mode", "import", "--rounds", "2", "--json")
+    for name in ("numpy", "minivit_after_numpy"):
+        assert 0.0 < result[f"{name}_min_ms"] <= result[f"{name}_median_ms"]
