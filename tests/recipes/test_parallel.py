@@ -1,14 +1,15 @@
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
 
 from minivit import Tensor, models, nn, ops, unrolled
 from minivit.backend import kernels_disabled
 from minivit.backend.cpu.rendezvous import Rendezvous
-from minivit.backend.cpu.threads import Workers
+from minivit.backend.cpu.threads import Workers, blas_threads
 from minivit.nn import FlatParameters
+from minivit.recipes import parallel
 from minivit.recipes.parallel import ParallelGradients, evaluate_parts, split
 
 
@@ -87,13 +88,19 @@ def test_evaluation_keeps_the_order() -> None:
     assert [i for part in parts for i in part] == list(range(23))
 
 
-def test_a_single_part_has_blas_on_all_threads() -> None:
-    def threads_of_blas(part: slice) -> tuple[slice, set[int]]:
-        return part, {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+def test_a_single_part_has_blas_on_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
 
-    with Workers(2) as workers:
-        assert evaluate_parts(workers, threads_of_blas, 1, 16) == [(slice(0, 1), {2})]
-        assert [found for _, found in evaluate_parts(workers, threads_of_blas, 2, 16)] == [{1}, {1}]
+    def recorded(count: int) -> AbstractContextManager[Any]:
+        asked.append(count)
+        return blas_threads(count)
+
+    monkeypatch.setattr(parallel, "blas_threads", recorded)
+    with Workers(3) as workers:
+        assert evaluate_parts(workers, lambda part: part, 1, 16) == [slice(0, 1)]
+        assert asked == [3]
+        assert evaluate_parts(workers, lambda part: part, 2, 16) == [slice(0, 1), slice(1, 2)]
+        assert asked == [3]  # the workers have one thread each as it is
 
 
 class Normalised(nn.Module):

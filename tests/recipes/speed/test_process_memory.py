@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 from minivit.recipes.speed.process_memory import PROC, PeakMemory, process_tree, proportional_set_size
@@ -23,6 +22,15 @@ input()
 child.communicate(b"\\n")
 """
 
+GIVES_BACK = """
+x = bytearray(b'1') * (64 << 20)
+print(flush=True)
+input()
+del x
+print(flush=True)
+input()
+"""
+
 
 def test_children_of_children_belong_to_a_process_and_their_memory_to_its_peak() -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -38,10 +46,15 @@ def test_children_of_children_belong_to_a_process_and_their_memory_to_its_peak()
 
 
 def test_the_peak_stays_when_the_memory_is_given_back() -> None:
-    with PeakMemory(os.getpid()) as memory:
-        array = np.ones(8 << 20)
+    child = subprocess.Popen([sys.executable, "-c", GIVES_BACK], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with PeakMemory(child.pid) as memory:
+        child.stdout.readline()
         memory.look()
         high = memory.bytes
-        del array
+        child.stdin.write(b"\n")
+        child.stdin.flush()
+        child.stdout.readline()
         memory.look()
-    assert memory.bytes >= high > proportional_set_size(os.getpid()) + (32 << 20)
+    assert memory.bytes >= high > proportional_set_size(child.pid) + (32 << 20)
+    child.communicate(b"\n")
+    assert child.returncode == 0
