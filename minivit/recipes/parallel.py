@@ -147,5 +147,12 @@ def evaluate_parts(workers: Workers, function: Callable[[slice], Result], size: 
     if sum(map(len, shares)) == 1 < workers.count:
         with blas_threads(workers.count):
             return [function(piece) for share in shares for piece in share]
-    results = workers.run(lambda worker: [function(piece) for piece in shares[worker]])
+
+    def work(worker: int) -> list[Result]:
+        # As in training: the numbers tell whether they are finite, not the processor's flags, which BLAS may raise
+        # without a cause.
+        with np.errstate(all="ignore"):
+            return [function(piece) for piece in shares[worker]]
+
+    results = workers.run(work)
     return [value for collected in results for value in collected]
