@@ -37,7 +37,6 @@ import tyro
 
 from minivit.backend.mkl import VARIABLE
 from minivit.compare.rivals import torch_contender
-from minivit.recipes.import_time import import_seconds
 from minivit.recipes.results import write_result
 from minivit.recipes.speed import (
     Contender,
@@ -50,6 +49,7 @@ from minivit.recipes.speed import (
     summarize_speed,
 )
 from minivit.recipes.speed.augmentation import measure_augmentations
+from minivit.recipes.speed.import_time import import_seconds
 from minivit.recipes.speed.preparation import summarize_times, time_steps
 
 BATCH, LABELLED, UNLABELLED = 128, 64, 448

@@ -1,5 +1,6 @@
 """What every test shares: Hypothesis profiles, and which marked tests can run on this machine."""
 
+import gc
 import importlib.util
 import os
 import sys
@@ -54,3 +55,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if reason := reason_not_to_run(item, asked_for):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture
+def without_collector():
+    """The garbage collector is off: what is still alive afterwards is held by a reference, or is a cycle."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
+from minivit.backend.installed_library import installed_library
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -81,12 +83,7 @@ def use_mkl(use: bool | None = True) -> Iterator[None]:
 
 def mkl_found() -> Path | None:
     """The library in this Python's environment (pip's or conda's package ``mkl``), or None."""
-    import sysconfig
-    from pathlib import Path
-
-    folders = [sysconfig.get_path("data"), sysconfig.get_path("data", sysconfig.get_preferred_scheme("user"))]
-    found = [path for folder in folders for name in NAMES for path in sorted(Path(folder).glob(name), reverse=True)]
-    return found[0] if found else None
+    return installed_library(*NAMES)
 
 
 @cache

@@ -16,7 +16,7 @@ from threadpoolctl import ThreadpoolController
 LP64, GNU_LP64, SEQUENTIAL = 0, 2, 1
 AVX512 = 12  # what MKL_CBWR_Get_Auto_Branch answers for AVX-512; later extensions have larger numbers
 ROW_MAJOR, AS_IT_IS, TRANSPOSED = 101, 111, 112
-HIGH_ACCURACY, LOW_ACCURACY, IGNORE_ERRORS = 0x2, 0x1, 0x100  # errors below 1 unit in the last place, and below 4
+HIGH_ACCURACY, IGNORE_ERRORS = 0x2, 0x100  # within 1 unit in the last place; NaNs are passed on unreported
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -7,7 +7,7 @@ twice as many of them at a time as float32 numbers, those with AMX many more.
 from __future__ import annotations
 
 import ctypes
-import sysconfig
+import sys
 import threading
 import weakref
 from functools import cache, lru_cache, partial
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from minivit.backend.installed_library import installed_library
 from minivit.backend.pool import empty
 
 NAME = "lib/libdnnl.so.3"
@@ -205,8 +206,7 @@ def _destroy(onednn: OneDnn, handles: list[tuple[str, ctypes.c_void_p]]) -> None
 
 def onednn_found() -> Path | None:
     """The library in this Python's environment, or None."""
-    folders = [sysconfig.get_path("data"), sysconfig.get_path("data", sysconfig.get_preferred_scheme("user"))]
-    return next((path for folder in folders if (path := Path(folder) / NAME).exists()), None)
+    return installed_library(NAME)
 
 
 @cache
@@ -221,7 +221,7 @@ def load_onednn() -> OneDnn:
     path = onednn_found()
     if path is None:
         raise RuntimeError(
-            f"bfloat16 needs oneDNN, which is not in this Python's environment, {sysconfig.get_path('data')}; "
+            f"bfloat16 needs oneDNN, which is not in this Python's environment, {sys.prefix}; "
             'pip install "minivit[bf16]" (x86-64, Linux), or stay with float32'
         )
     try:

@@ -59,11 +59,15 @@ def layer_times(profiler: Profiler, model: Module, depth: int | None = None, tog
     if depth is not None and depth < 1:
         raise ValueError(f"depth has to be at least 1, got {depth}")
     names = _shown_names(model, depth)
+
+    def row_name(path: str) -> str:
+        return re.sub(r"\.\d+(?=\.|$)", ".*", path) if together else path
+
     rows: dict[str, LayerTime] = {}
     layers: dict[str, set[str]] = {}
     for (_, direction, module), entry in profiler.records.items():
         path = OUTSIDE_A_LAYER if module is None else names.get(id(module), type(module).__name__)
-        name = re.sub(r"\.\d+(?=\.|$)", ".*", path) if together else path
+        name = row_name(path)
         row = rows.setdefault(name, LayerTime(name))
         layers.setdefault(name, set()).add(path)
         if direction == "forward":
@@ -72,7 +76,7 @@ def layer_times(profiler: Profiler, model: Module, depth: int | None = None, tog
             row.backward += entry
     order: dict[str, int] = {}
     for path in names.values():
-        order.setdefault(re.sub(r"\.\d+(?=\.|$)", ".*", path) if together else path, len(order))
+        order.setdefault(row_name(path), len(order))
     for name, row in rows.items():
         row.layers = len(layers[name])
     return sorted(rows.values(), key=lambda row: order.get(row.name, len(order)))

@@ -149,8 +149,7 @@ def evaluate_parts(workers: Workers, function: Callable[[slice], Result], size: 
             return [function(piece) for share in shares for piece in share]
 
     def work(worker: int) -> list[Result]:
-        # As in training: the numbers tell whether they are finite, not the processor's flags, which BLAS may raise
-        # without a cause.
+        # As in training: the numbers tell whether they are finite, not the processor's flags.
         with np.errstate(all="ignore"):
             return [function(piece) for piece in shares[worker]]
 

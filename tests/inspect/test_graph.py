@@ -576,14 +576,6 @@ def test_a_failure_inside_that_is_caught_disturbs_nothing():
     assert [node["name"] for node in graph.nodes if node["kind"] == "op"] == ["multiply_number", "sum"]
 
 
-@pytest.fixture
-def without_collector():
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
 @pytest.mark.usefixtures("without_collector")
 @pytest.mark.parametrize("way", ["stop", "no_grad", "both"])
 def test_activations_die_as_early_with_the_trace_as_without(way):

@@ -45,15 +45,6 @@ def make_step():
         workers.close()
 
 
-@pytest.fixture
-def without_collector():
-    """The garbage collector is off: what is still alive afterwards is held by a reference, or is a cycle."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
 def resident_bytes() -> int:
     """Memory of this process; 0 where the system does not tell."""
     try:

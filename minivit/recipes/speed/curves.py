@@ -18,7 +18,7 @@ from minivit.backend.cpu.threads import available_cores
 from minivit.models import find
 from minivit.recipes.results import environment, write_text
 from minivit.recipes.speed.model_work import ModelWork
-from minivit.recipes.speed.result import COMPARED_STEPS, speed_ratios, summarize_measured
+from minivit.recipes.speed.result import loss_difference, speed_ratios, summarize_measured
 from minivit.recipes.speed.turns import Contender, Measured, alternate
 
 EXPECTED_GFLOPS = 150.0
@@ -150,11 +150,7 @@ def point(axis: Axis, value: int, work: ModelWork, found: Mapping[str, Measured]
         theirs = found["torch"]
         record["speed_over_torch"] = statistics.median(speed_ratios(ours, theirs))
         record["memory_over_torch"] = ours.peak_bytes / theirs.peak_bytes if theirs.peak_bytes else None
-    record["loss_difference"] = max(
-        abs(mine - other) / max(abs(mine), 1e-30)
-        for measured in found.values()
-        for mine, other in zip(ours.losses[:COMPARED_STEPS], measured.losses[:COMPARED_STEPS], strict=True)
-    )
+    record["loss_difference"] = max(loss_difference(measured, ours) for measured in found.values())
     return record
 
 

@@ -42,6 +42,12 @@ def speed_ratios(ours: Measured, theirs: Measured) -> list[float]:
     return [statistics.median(their_times) / statistics.median(our_times) for our_times, their_times in pairs]
 
 
+def loss_difference(one: Measured, other: Measured) -> float:
+    """The largest difference of the losses of the first steps, relative to those of the second."""
+    pairs = zip(one.losses[:COMPARED_STEPS], other.losses[:COMPARED_STEPS], strict=True)
+    return max(abs(ones - others) / max(abs(others), 1e-30) for ones, others in pairs)
+
+
 def summarize_speed(work: Work, found: Mapping[str, Measured]) -> dict[str, Any]:
     """The result of a measurement.
 
@@ -66,9 +72,8 @@ def summarize_speed(work: Work, found: Mapping[str, Measured]) -> dict[str, Any]
             continue
         summary[name] = summarize_measured(theirs, work)
         ratios = speed_ratios(ours, theirs)
-        pairs = zip(ours.losses[:COMPARED_STEPS], theirs.losses[:COMPARED_STEPS], strict=True)
         summary[f"speed_over_{name}"] = statistics.median(ratios)
         summary["ratios"] = ratios
         summary[f"memory_over_{name}"] = ours.peak_bytes / theirs.peak_bytes if theirs.peak_bytes else None
-        summary["loss_difference"] = max(abs(mine - other) / max(abs(other), 1e-30) for mine, other in pairs)
+        summary["loss_difference"] = loss_difference(ours, theirs)
     return summary

@@ -2,7 +2,7 @@
 
 import pytest
 
-from minivit.recipes.import_time import ImportSeconds, import_seconds
+from minivit.recipes.speed.import_time import ImportSeconds, import_seconds
 
 
 def test_each_round_has_a_time_for_both_imports():
