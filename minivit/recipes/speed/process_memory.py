@@ -56,12 +56,15 @@ class PeakMemory:
 
     def __init__(self, pid: int, interval: float = 0.01) -> None:
         self.pid, self.interval, self.bytes = pid, interval, 0
+        self._compare = threading.Lock()  # a slow look of one thread must not overwrite a higher one of another
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def look(self) -> None:
         """Look once."""
-        self.bytes = max(self.bytes, sum(proportional_set_size(pid) for pid in process_tree(self.pid)))
+        seen = sum(proportional_set_size(pid) for pid in process_tree(self.pid))
+        with self._compare:
+            self.bytes = max(self.bytes, seen)
 
     def _watch(self) -> None:
         while not self._stop.is_set():

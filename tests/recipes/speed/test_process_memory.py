@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
+from minivit.recipes.speed import process_memory
 from minivit.recipes.speed.process_memory import PROC, PeakMemory, process_tree, proportional_set_size
 
 pytestmark = pytest.mark.skipif(
@@ -58,3 +60,25 @@ def test_the_peak_stays_when_the_memory_is_given_back() -> None:
     assert memory.bytes >= high > proportional_set_size(child.pid) + (32 << 20)
     child.communicate(b"\n")
     assert child.returncode == 0
+
+
+def test_a_slow_look_that_saw_less_does_not_overwrite_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    looking, seen_more = threading.Event(), threading.Event()
+
+    def size(pid: int) -> int:
+        if threading.current_thread() is threading.main_thread():
+            return 200
+        looking.set()
+        seen_more.wait(10)
+        return 100
+
+    monkeypatch.setattr(process_memory, "process_tree", lambda pid: [pid])
+    monkeypatch.setattr(process_memory, "proportional_set_size", size)
+    memory = PeakMemory(os.getpid())
+    slow = threading.Thread(target=memory.look)
+    slow.start()
+    assert looking.wait(10)
+    memory.look()
+    seen_more.set()
+    slow.join()
+    assert memory.bytes == 200
