@@ -19,7 +19,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from minivit.autograd import Tensor, backward
-from minivit.backend.cpu.rendezvous import Rendezvous
+from minivit.backend import Array, array_module
+from minivit.backend.cpu.rendezvous import Rendezvous, current_part
 from minivit.backend.cpu.threads import Workers, blas_threads
 from minivit.nn import FlatParameters, GradientBuffer, Module
 from minivit.nn.flat import combine
@@ -69,7 +70,7 @@ class ParallelGradients:
         own = [GradientBuffer(flat, flat.grad)]  # the first worker adds into the model's own buffer
         self.buffers = own + [GradientBuffer(flat) for _ in range(workers.count - 1)]
 
-    def run(self, loss_of: Callable[[slice], tuple[Tensor, Any]], size: int) -> list[Any]:
+    def run(self, loss_of: Callable[[slice], tuple[Tensor, Any]], size: int, *, meet: bool = False) -> list[Any]:
         """Forward and backward of every part; afterwards each parameter's `.grad` holds the sum.
 
         Parameters
@@ -79,16 +80,19 @@ class ParallelGradients:
             batch, so that the parts add up.
         size : int
             Of the batch.
+        meet : bool
+            Have one part a worker, at the same time, whatever the model: for a loss whose parts exchange something too
+            (`over_all_parts`).
 
         Returns
         -------
         list
             The second values, in the order of the parts.
         """
-        mixed = any(mixes_examples(module) for module in self.modules)
-        shares = split(size, size if mixed else self.micro_batch, self.workers.count)
+        meet = meet or any(mixes_examples(module) for module in self.modules)
+        shares = split(size, size if meet else self.micro_batch, self.workers.count)
         working = [worker for worker, share in enumerate(shares) if share]
-        rendezvous = Rendezvous(len(working)) if mixed and len(working) > 1 else None
+        rendezvous = Rendezvous(len(working)) if meet and len(working) > 1 else None
 
         def work(worker: int) -> list[Any]:
             buffer = self.buffers[worker]
@@ -105,37 +109,30 @@ class ParallelGradients:
                     collected.append(value)
             return collected
 
-        results = self._spread(work)
-        return [value for collected in results for value in collected]
-
-    def run_whole(self, loss_of: Callable[[], tuple[Tensor, Result]]) -> Result:
-        """Forward and backward of a batch in one piece, in one thread: for a loss that does not fall into parts.
-
-        Parameters
-        ----------
-        loss_of : callable
-            () -> (loss, anything).
-        """
-
-        def work(worker: int) -> list[Result]:
-            buffer = self.buffers[worker]
-            buffer.clear()
-            if worker:
-                return []
-            with np.errstate(all="ignore"):
-                loss, value = loss_of()
-                backward(loss, deliver=buffer.deliver)
-            return [value]
-
-        results: list[list[Result]] = self._spread(work)
-        return results[0][0]
-
-    def _spread(self, work: Callable[[int], list[Any]]) -> list[list[Any]]:
         for segment in self.flat.segments:
             segment.parameter.grad = None
         results = self.workers.run(work)
         combine(self.flat, self.buffers)
-        return results
+        return [value for collected in results for value in collected]
+
+
+def over_all_parts(rows: Array, what: str) -> Array:
+    """A value of every example of the batch, where this thread has those of its own part.
+
+    Parameters
+    ----------
+    rows : array (b, ...)
+        Of the part; without rows too where it has none.
+    what : str
+        What is exchanged: every part has to ask for the same.
+
+    Returns
+    -------
+    array (B, ...)
+        In the order of the batch; `rows` itself where the batch is in one piece.
+    """
+    part = current_part()
+    return rows if part is None else array_module(rows).concatenate(part.gather(rows, what))
 
 
 def evaluate_parts(workers: Workers, function: Callable[[slice], Result], size: int, part: int) -> list[Result]:

@@ -11,7 +11,7 @@ from minivit.autograd import Tensor, no_grad
 from minivit.backend import Array, array_module
 from minivit.backend.cpu.threads import Workers
 from minivit.nn import Module, mask_keys
-from minivit.recipes.parallel import ParallelGradients, evaluate_parts, mixes_examples
+from minivit.recipes.parallel import ParallelGradients, evaluate_parts, mixes_examples, over_all_parts
 from minivit.recipes.step import TrainingStep, summed
 from minivit.recipes.uda import (
     confident,
@@ -93,8 +93,9 @@ class UdaStep(TrainingStep):
 
     With ``forward="separate"`` the originals run under `no_grad` first, and keep no activations; the labelled and the
     augmented rows then go forward and backward in micro-batches. With ``"concatenated"`` all three run in one forward,
-    as in the official code; a model whose layers look at the whole batch, such as batch normalisation, needs it, and
-    has it by default. Where every row is computed by itself, the two give the same gradients up to rounding.
+    as in the official code, each worker taking a part of every kind; a model whose layers look at the whole batch, such
+    as batch normalisation, needs it, and has it by default. Where every row is computed by itself, the two give the
+    same gradients up to rounding.
 
     Parameters
     ----------
@@ -117,19 +118,16 @@ class UdaStep(TrainingStep):
         L, U = int(batch.labels.shape[0]), batch.unlabelled_size
         gradients = gradients or self.gradients
         threshold = tsa_threshold(self.settings.tsa, batch.step / self.total_steps, self.num_classes)
-        if self.whole and (U or self.settings.tsa != "none"):
-            everything = slice(0, L), slice(0, U)
-            sums = gradients.run_whole(lambda: self._part(batch, *everything, threshold, None))
-        else:
-            known = self._look_ahead(batch, threshold, gradients)
+        together = self.whole and (U > 0 or self.settings.tsa != "none")
+        known = None if together else self._look_ahead(batch, threshold, gradients)
 
-            def part_of(part: slice) -> tuple[Tensor, dict[str, Array]]:
-                # Labelled examples are spread evenly among all; every part has at least one of either kind.
-                first, last = part.start * L // (L + U), part.stop * L // (L + U)
-                unlabelled = slice(part.start - first, part.stop - last)
-                return self._part(batch, slice(first, last), unlabelled, threshold, known)
+        def part_of(part: slice) -> tuple[Tensor, dict[str, Array]]:
+            # Labelled examples are spread evenly among all; every part has at least one of either kind.
+            first, last = part.start * L // (L + U), part.stop * L // (L + U)
+            unlabelled = slice(part.start - first, part.stop - last)
+            return self._part(batch, slice(first, last), unlabelled, threshold, known)
 
-            sums = summed(gradients.run(part_of, L + U))
+        sums = summed(gradients.run(part_of, L + U, meet=together))
         values = named_quantities(sums, L, U, threshold)
         values["accuracy"] = values.pop("labelled_accuracy")
         return values
@@ -163,7 +161,10 @@ class UdaStep(TrainingStep):
     def _part(
         self, batch: UdaBatch, labelled: slice, unlabelled: slice, threshold: float, known: _Known | None
     ) -> tuple[Tensor, dict[str, Array]]:
-        """Forward and loss of some labelled and some unlabelled rows; with nothing known, of all of them."""
+        """Forward and loss of some labelled and some unlabelled rows.
+
+        Without what is known beforehand the originals go forward too, and all parts tell each other what they found.
+        """
         settings = self.settings
         xp = array_module(batch.labelled)
         b, u = labelled.stop - labelled.start, unlabelled.stop - unlabelled.start
@@ -194,9 +195,13 @@ class UdaStep(TrainingStep):
                 kept = tsa_kept(labelled_logits.data, labels, threshold, settings.tsa_gate)
         if original_logits is not None:
             sure = confident(original_logits.data, settings.confidence, settings.temperature, settings.confidence_of)
-        consistency_by = (
-            known.consistency_divisor if known else 1 if sure is None else consistency_divisor(sure, settings)
-        )
+        if known is not None:
+            divisors = known.supervised_divisor, known.consistency_divisor
+        else:
+            none = xp.zeros(0, bool)
+            all_kept = over_all_parts(none if kept is None else kept, "who is kept")  # (L,)
+            all_sure = over_all_parts(none if sure is None else sure, "who is confident")  # (U,)
+            divisors = supervised_divisor(all_kept, settings), consistency_divisor(all_sure, settings)
         return part_loss(
             labelled_logits,
             labels,
@@ -205,7 +210,7 @@ class UdaStep(TrainingStep):
             settings=settings,
             kept=kept,
             confident=sure,
-            supervised_divisor=known.supervised_divisor if known else supervised_divisor(kept, settings),
-            consistency_divisor=consistency_by,
+            supervised_divisor=divisors[0],
+            consistency_divisor=divisors[1],
             entropy_divisor=max(batch.unlabelled_size, 1),
         )
