@@ -27,11 +27,12 @@ def explain_out_of_memory(
     """Add to an out-of-memory error what would fit; leave other errors alone."""
     if input_shape is None or not (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"):
         return
-    device = model.device
-    kept = summarize(model, (1, *input_shape)).kept_bytes
+    device, mixed = model.device, mixes_examples(model)
+    asked = 2 if mixed else 1  # images: batch normalisation over a single pixel has no variance
+    kept = summarize(model, (asked, *input_shape)).kept_bytes // asked
     per_image = max(1, 2 * kept)  # the gradients of the activations need about as much again
     fits = max(1, int(0.8 * available_bytes(device) / per_image))
-    if mixes_examples(model):
+    if mixed:
         error.add_note(
             f"{device} ran out of memory; an image takes about {per_image / 2**20:.0f} MiB, so --batch-size {fits} "
             "should fit. Batch normalisation needs the whole batch at once: --micro-batch has no effect on this model"

@@ -20,6 +20,14 @@ def test_with_batch_normalisation_it_is_the_batch_that_has_to_be_smaller() -> No
     assert "--micro-batch has no effect" in error.__notes__[0]
 
 
+def test_batch_normalisation_over_a_single_pixel_can_be_asked_too() -> None:
+    model = models.create("resnet_micro_cifar", num_classes=10)  # an eighth of the side: one pixel
+    error = MemoryError()
+    explain_out_of_memory(error, model, (3, 8, 8), 16)
+    assert "an image takes about " in error.__notes__[0]
+    assert "--batch-size " in error.__notes__[0]
+
+
 def test_other_errors_are_left_alone() -> None:
     error = ValueError("something else")
     explain_out_of_memory(error, models.create("vit_micro_cifar", depth=1), (3, 32, 32), 8)

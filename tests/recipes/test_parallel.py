@@ -10,7 +10,7 @@ from minivit.backend.cpu.rendezvous import Rendezvous
 from minivit.backend.cpu.threads import Workers, blas_threads
 from minivit.nn import FlatParameters
 from minivit.recipes import parallel
-from minivit.recipes.parallel import ParallelGradients, evaluate_parts, split
+from minivit.recipes.parallel import ParallelGradients, evaluate_parts, over_all_parts, split
 
 
 @pytest.mark.parametrize(("size", "micro", "workers"), [(64, 16, 2), (7, 16, 2), (1, 4, 3), (50, 7, 3), (33, 16, 1)])
@@ -209,3 +209,26 @@ def test_workers_that_run_different_layers_are_told_so() -> None:
         gradients = ParallelGradients(FlatParameters(model), workers, 4)
         with pytest.raises(RuntimeError, match=r"the same layers in the same order; part [01] is at"):
             gradients.run(loss_of, 4)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_parts_that_meet_tell_each_other_of_every_example(threads: int) -> None:
+    """Each example is divided by the sum over the batch, as a layer of no module would."""
+    values = np.random.default_rng(0).normal(size=(7, 3)) ** 2
+    model = nn.Linear(3, 2).astype(np.float64)
+
+    def loss_of(part: slice):
+        rows = values[part]
+        everything = over_all_parts(rows, "the rows")
+        np.testing.assert_array_equal(everything, values)
+        return model(Tensor(rows / everything.sum())).sum(), rows.shape[0]
+
+    with Workers(threads) as workers:
+        sizes = ParallelGradients(FlatParameters(model), workers, 1).run(loss_of, 7, meet=True)
+    assert len(sizes) == threads
+    np.testing.assert_allclose(model.weight.grad.sum(1), [1.0, 1.0], rtol=1e-13)
+
+
+def test_parts_that_do_not_meet_have_their_own_examples_alone() -> None:
+    rows = np.arange(3)
+    assert over_all_parts(rows, "the rows") is rows
