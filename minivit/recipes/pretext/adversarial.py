@@ -22,7 +22,7 @@ from minivit.recipes.checkpoint import Stateful
 from minivit.recipes.parallel import ParallelGradients
 from minivit.recipes.pretext.config import PretextConfig
 from minivit.recipes.pretext.step import PretextBatch
-from minivit.recipes.step import StepResult, TrainingStep, summed
+from minivit.recipes.step import StepResult, TrainingStep, summed, training_precision
 
 if TYPE_CHECKING:
     from minivit.recipes.pretext.inpainting import Inpainting
@@ -69,7 +69,8 @@ class AdversarialStep(TrainingStep):
     def __call__(self, batch: PretextBatch) -> StepResult:
         """Two steps: the discriminator's, then the model's against the new discriminator."""
         self._discriminator_before[...] = self.discriminator_optimizer.flat.data
-        told = self.discriminator_gradient(batch)
+        with training_precision(self.config):
+            told = self.discriminator_gradient(batch)
         self.discriminator_optimizer.step()
         result = super().__call__(batch)
         return StepResult({**result.values, **told}, result.grad_norm, result.size)

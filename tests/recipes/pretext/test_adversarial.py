@@ -6,8 +6,9 @@ from devices import watched
 
 import minivit as mv
 from minivit import augment, models
-from minivit.backend import move
+from minivit.backend import move, onednn
 from minivit.backend.cpu.threads import Workers
+from minivit.backend.precision import bf16_products
 from minivit.interop.safetensors_file import read_safetensors
 from minivit.models.context_encoder import PatchDecoder
 from minivit.models.discriminator import Discriminator
@@ -161,6 +162,30 @@ def test_a_step_is_the_discriminators_and_then_the_models_against_the_new_one(ma
     joint = (1 - w) * float(values["squared_error"]) + w * float(values["adversarial_loss"])
     assert float(values["loss"]) == pytest.approx(joint, rel=1e-5)
     np.testing.assert_array_equal(weights(other.discriminator), weights(step.discriminator))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_both_steps_multiply_in_the_precision_asked_for(make_pretraining, monkeypatch, precision) -> None:
+    class Products:
+        """oneDNN's place, on a machine of any kind."""
+
+        def matmul(self, a, b, out) -> None:
+            np.matmul(a, b, out)
+
+    rounded = {InpaintingModel: [], Discriminator: []}
+    monkeypatch.setattr(onednn, "load_onednn", Products)
+    for kind, seen in rounded.items():
+
+        def forward(self, *inputs, seen=seen, forward=kind.forward):
+            seen.append(bf16_products() is not None)
+            return forward(self, *inputs)
+
+        monkeypatch.setattr(kind, "forward", forward)
+    step, batch = make_step(make_pretraining, precision=precision, threads=2, micro_batch=4)
+    with step.workers:
+        step(batch)
+    # A part of each of two workers; the discriminator is asked about the truth, and twice about the filling.
+    assert rounded == {InpaintingModel: [precision == "bf16"] * 4, Discriminator: [precision == "bf16"] * 6}
 
 
 def test_rewinding_undoes_both(make_pretraining) -> None:
