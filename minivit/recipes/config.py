@@ -145,9 +145,12 @@ class TrainConfig:
         for name, value in preset.items():
             if own.get(name) is None and not (name in ("epochs", "minutes", "steps") and length_given):
                 own[name] = value
-        if own["micro_batch"] is None and own["device"] != "cpu":  # on a CPU the model decides: see micro_batch.py
-            own["micro_batch"] = own["batch_size"]
         return type(self)(**own)
+
+    @property
+    def step_size(self) -> int:
+        """Examples in a step."""
+        return self.batch_size or 1
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:

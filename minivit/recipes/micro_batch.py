@@ -27,7 +27,7 @@ FEWEST, MOST = 4, 64
 
 
 def with_micro_batch(config: Config, model: Module, input_shape: tuple[int, ...] | None) -> Config:
-    """The configuration with a micro-batch: its own, or one that suits the model.
+    """The configuration with a micro-batch: its own; else on a GPU the whole batch, on a CPU one that suits the model.
 
     It is written down with a run, since gradients that are summed in other parts round differently.
 
@@ -42,11 +42,13 @@ def with_micro_batch(config: Config, model: Module, input_shape: tuple[int, ...]
     Returns
     -------
     TrainConfig
-        The same where it has a micro-batch, as on a GPU it always has: the whole batch.
+        The same where it has a micro-batch.
     """
     if config.micro_batch is not None:
         return config
-    return dataclasses.replace(config, micro_batch=suitable_micro_batch(model, input_shape))
+    on_cpu = config.device == "cpu"
+    chosen = suitable_micro_batch(model, input_shape) if on_cpu else config.step_size
+    return dataclasses.replace(config, micro_batch=chosen)
 
 
 def suitable_micro_batch(model: Module, input_shape: tuple[int, ...] | None) -> int:

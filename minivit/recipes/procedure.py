@@ -31,7 +31,7 @@ class Procedure(ABC):
     Attributes
     ----------
     config : TrainConfig
-        With a preset filled in.
+        With a preset filled in, and with a micro-batch.
     model : Module
         On the device of the run.
     workers : Workers
@@ -53,6 +53,17 @@ class Procedure(ABC):
     step_cost: float
     test_size: int
     validation_size: int
+
+    def take_model(self, model: Module) -> None:
+        """Train a model: with a micro-batch that suits it, on the device of the run. Constructors end with it.
+
+        Parameters
+        ----------
+        model : Module
+            On the host.
+        """
+        self.config = with_micro_batch(self.config, model, self.input_shape)
+        self.model = model.to(self.config.device)
 
     @property
     def input_shape(self) -> tuple[int, ...] | None:
@@ -185,9 +196,7 @@ class ImageClassification(ImageProcedure):
     def __init__(self, config: TrainConfig, splits: Splits, dataset_kind: str) -> None:
         super().__init__(config, splits, dataset_kind)
         self.num_classes = self.train_set.num_classes
-        self.model = self.build_model(self.train_set.image_shape, self.num_classes)
-        self.config = with_micro_batch(config, self.model, self.input_shape)
-        self.model.to(config.device)
+        self.take_model(self.build_model(self.train_set.image_shape, self.num_classes))
 
     def evaluate(self, split: str) -> Classification:
         """Accuracy, loss and confusion matrix on a split."""

@@ -33,7 +33,6 @@ from minivit.data.text import (
 from minivit.interop.atomic import written_whole
 from minivit.recipes.evaluation import Evaluation, judge, logits_of_inputs
 from minivit.recipes.few_labels import FewLabels
-from minivit.recipes.micro_batch import with_micro_batch
 from minivit.recipes.step import TrainingStep
 from minivit.recipes.text_config import TextConfig
 from minivit.recipes.text_presets import build_text_model
@@ -100,17 +99,17 @@ class SemiSupervisedText(FewLabels):
         self.of_augmented = self._augmentation(config.augmentation)
 
         self.workers = Workers((config.threads or None) if config.device == "cpu" else 1)
-        self.model = build_text_model(
-            dataset_kind,
-            vocabulary_size=len(self.vocabulary),
-            max_length=length,
-            num_classes=self.num_classes,
-            seed=config.seed,
-            dropout=config.dropout or 0.0,
-            drop_path=config.drop_path or 0.0,
+        self.take_model(
+            build_text_model(
+                dataset_kind,
+                vocabulary_size=len(self.vocabulary),
+                max_length=length,
+                num_classes=self.num_classes,
+                seed=config.seed,
+                dropout=config.dropout or 0.0,
+                drop_path=config.drop_path or 0.0,
+            )
         )
-        self.config = with_micro_batch(config, self.model, self.input_shape)
-        self.model.to(config.device)
         self.draw_orders(len(self.labelled), len(self.unlabelled))
 
     def _augmentation(self, kind: str | None) -> Augmentation | None:

@@ -71,10 +71,12 @@ class UdaConfig(TrainConfig):
         """A copy in which the preset's values stand for what is None; its ratio gives way to a given batch size."""
         if self.unlabelled_batch_size is not None:
             preset = {**preset, "unlabelled_ratio": None}
-        filled = super().filled(preset)
-        if self.micro_batch is None and filled.device != "cpu":
-            filled.micro_batch = (filled.batch_size or 1) + filled.unlabelled_beside(filled.batch_size or 1)
-        return filled
+        return super().filled(preset)
+
+    @property
+    def step_size(self) -> int:
+        """Examples in a step, labelled and unlabelled."""
+        return super().step_size + self.unlabelled_beside(super().step_size)
 
     def loss_settings(self) -> UdaSettings:
         """The loss that this configuration asks for."""

@@ -16,6 +16,7 @@ from minivit.recipes.micro_batch import (
 )
 from minivit.recipes.presets import preset_settings
 from minivit.recipes.supervised import Supervised
+from minivit.recipes.uda_config import UdaConfig
 
 SHAPE = (3, 32, 32)
 
@@ -51,9 +52,17 @@ def test_what_was_asked_for_is_kept() -> None:
     assert with_micro_batch(config, models.create("vit_nano_cifar"), SHAPE) is config
 
 
-def test_a_gpu_takes_the_whole_batch_and_asks_no_model() -> None:
-    assert TrainConfig(batch_size=48, device="cuda").filled({}).micro_batch == 48
-    assert TrainConfig(batch_size=48).filled({}).micro_batch is None
+@pytest.mark.parametrize(
+    ("config", "size"),
+    [
+        (TrainConfig(batch_size=48, device="cuda"), 48),
+        (UdaConfig(batch_size=8, unlabelled_ratio=2.5, device="cuda:1"), 28),
+        (UdaConfig(batch_size=8, unlabelled_batch_size=30, device="cuda"), 38),
+    ],
+)
+def test_a_gpu_takes_the_whole_batch_and_asks_no_model(config: TrainConfig, size: int) -> None:
+    assert with_micro_batch(config, models.create("vit_nano_cifar"), SHAPE).micro_batch == size
+    assert config.micro_batch is None
 
 
 def test_a_procedure_writes_it_down_and_trains_with_it() -> None:

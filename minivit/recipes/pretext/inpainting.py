@@ -163,13 +163,13 @@ class Inpainting(PretextTask):
         """The loss of fillings (b, C, H, W), and how near they are to the truth."""
         return reconstruction_loss(filled, images, hidden, predicted), fidelity(filled.data, images, hidden, self.std)
 
-    def make_step(self, model: Module, total_steps: int, workers: Workers) -> TrainingStep:
+    def make_step(self, model: Module, config: PretextConfig, total_steps: int, workers: Workers) -> TrainingStep:
         """A step that trains a discriminator too, where the settings give its word a weight."""
-        if not self.config.adversarial:
-            return super().make_step(model, total_steps, workers)
+        if not config.adversarial:
+            return super().make_step(model, config, total_steps, workers)
         from minivit.recipes.pretext.adversarial import AdversarialStep
 
-        return AdversarialStep(model, self.config, total_steps, workers, self)
+        return AdversarialStep(model, config, total_steps, workers, self)
 
     def baselines(self, dataset: Dataset) -> dict[str, dict[str, float]]:
         """How near the fillings of `FILLINGS` come, in the holes that the model is asked about."""

@@ -11,7 +11,6 @@ from minivit.autograd import no_grad
 from minivit.backend import backend_for_device, to_host, use_device
 from minivit.data import BatchOrder, Splits
 from minivit.recipes.evaluation import Evaluation
-from minivit.recipes.micro_batch import with_micro_batch
 from minivit.recipes.parallel import evaluate_parts
 from minivit.recipes.pretext.config import PretextConfig
 from minivit.recipes.pretext.step import PretextBatch
@@ -38,6 +37,8 @@ class Pretraining(ImageProcedure):
         If there is no task of that name.
     """
 
+    config: PretextConfig
+
     def __init__(self, config: PretextConfig, splits: Splits, dataset_kind: str) -> None:
         from minivit.recipes.pretext import TASKS
 
@@ -48,9 +49,7 @@ class Pretraining(ImageProcedure):
             raise ValueError("mixup mixes labels, and a pretext task has its own; leave it at 0")
         self.task = TASKS[config.task](config, self.train_set.image_shape, self.mean, self.std)
         channels = self.train_set.image_shape[0]
-        self.model = self.task.build(lambda side: self.build_model((channels, side, side), num_classes=0))
-        self.config = with_micro_batch(config, self.model, self.input_shape)
-        self.model.to(config.device)
+        self.take_model(self.task.build(lambda side: self.build_model((channels, side, side), num_classes=0)))
         size = min(config.batch_size or 1, len(self.train_set))
         self.order = BatchOrder(len(self.train_set), size, seed=config.seed)
         self.batch_size, self.steps_per_epoch, self.step_cost = size, self.order.steps_per_epoch, float(size)
@@ -61,7 +60,7 @@ class Pretraining(ImageProcedure):
 
     def make_step(self, total_steps: int) -> TrainingStep:
         """A step at the beginning of a run of so many."""
-        return self.task.make_step(self.model, total_steps, self.workers)
+        return self.task.make_step(self.model, self.config, total_steps, self.workers)
 
     def prepare(self, step: TrainingStep, number: int) -> PretextBatch:
         """The batch of a step."""

@@ -129,9 +129,9 @@ class PretextTask(ABC):
             What else is logged, such as ``"accuracy"``: 1 where the answer is right.
         """
 
-    def make_step(self, model: Module, total_steps: int, workers: Workers) -> TrainingStep:
+    def make_step(self, model: Module, config: PretextConfig, total_steps: int, workers: Workers) -> TrainingStep:
         """A step at the beginning of a run of so many: another one for a task that trains more than its model."""
-        return PretextStep(model, self.config, total_steps, workers, self)
+        return PretextStep(model, config, total_steps, workers, self)
 
     def draw_questions(self, dataset: Dataset, folder: Path) -> list[Path]:  # noqa: ARG002
         """Pictures of what the task makes of images, drawn before a run; the files."""

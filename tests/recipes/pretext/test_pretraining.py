@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+import standin  # noqa: F401 - the device
 
 from minivit import interop
 from minivit.autograd import Tensor, no_grad
 from minivit.recipes.metrics import read_metrics
+from minivit.recipes.micro_batch import USUAL
 from minivit.recipes.pretext import TASKS, PretextModel
 from minivit.recipes.trainer import Interrupted
 
@@ -35,6 +37,13 @@ def test_labels_are_not_looked_at(make_pretraining, images, task: str) -> None:
         images.train.labels[...] = before
     for first, second in zip(batch.arrays, again.arrays, strict=True):
         np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(("device", "expected"), [("cpu", USUAL), ("standin", 24)])
+def test_a_step_goes_by_the_micro_batch_of_the_run(make_pretraining, task: str, device: str, expected: int) -> None:
+    procedure = make_pretraining(task, device=device, batch_size=24)
+    assert procedure.config.micro_batch == procedure.make_step(6).gradients.micro_batch == expected
 
 
 @pytest.mark.parametrize("task", TASKS)
