@@ -25,6 +25,7 @@ from minivit.autograd.probe import (
     largest_entry,
     natural_scale,
 )
+from minivit.autograd.rounding import rounding_of
 from minivit.autograd.state import unrolled
 from minivit.autograd.tensor import Tensor
 from minivit.backend import available_devices, kernels_disabled, move, to_host
@@ -49,8 +50,10 @@ RUNGS = {
 
 DIFFERENCE_STEP = 1e-4
 SAME = 1e-12  # two float64 computations of one formula
+SAME_SECOND = 1e-11  # ... of its second order
 NEAR = 1e-7  # central differences
 FLOAT32 = 1e-5
+ROUGHLY = 1e-3  # a text in float32 against the same in float64
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ class Rung:
         Its place in `RUNGS`.
     name : str
     error, tolerance : float or None
-        Largest deviation found, relative to the largest entry, and the largest allowed.
+        Largest deviation found, relative to the largest entry, and the largest allowed. From one above the tolerance
+        what rounding may do at this point is taken off first: see `minivit.autograd.rounding`.
     passed : bool or None
         None where it does not apply, as a kernel for an op that has none.
     note : str
@@ -80,6 +84,14 @@ class Rung:
 
 class _NotApplicableError(Exception):
     """The rung says nothing about this op; the text says why."""
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How far rounding alone may carry two computations apart, an absolute number for the value and each gradient."""
+
+    value: float
+    gradients: tuple[float, ...]
 
 
 Found = tuple[float, float, str]
@@ -146,17 +158,28 @@ class Ladder:
             raise _NotApplicableError("made of primitives only: the numerical rungs prove those")
         with unrolled():
             composed = self.probe.gradients(self.cotangent)
-            value = self.probe.value()
-        error = max(self._gradient_distance(gradients, composed), distance(self.probe.value(), value))
-        return error, SAME, ", ".join(names)
+            value_composed = self.probe.value()
+        value = self.probe.value()
+
+        def error_beyond(rounding: Rounding) -> float:
+            return max(
+                self._gradient_distance(gradients, composed, rounding.gradients),
+                distance(value, value_composed, rounding=rounding.value),
+            )
+
+        return self._beyond_rounding(error_beyond, SAME), SAME, ", ".join(names)
 
     def against_complex_step(self) -> Found:
         """3. The complex step along a random direction of each input."""
         try:
-            found = self._along_directions(self.probe.complex_step)
-        except UnsupportedError as error:
-            raise _NotApplicableError(str(error)) from error
-        return found, SAME, ""
+            slopes = self._slopes(self.probe.complex_step)
+        except UnsupportedError as reason:
+            raise _NotApplicableError(str(reason)) from reason
+
+        def error_beyond(rounding: Rounding) -> float:
+            return self._along_directions(slopes, rounding.gradients)
+
+        return self._beyond_rounding(error_beyond, SAME), SAME, ""
 
     def against_differences(self) -> Found:
         """4. Central differences along a random direction of each input."""
@@ -167,7 +190,13 @@ class Ladder:
             size = float(np.sqrt(np.mean(array * array))) if array.size else 1.0
             return self.probe.differences(directions, DIFFERENCE_STEP * (size or 1.0))
 
-        return self._along_directions(slope, ROUNDING / DIFFERENCE_STEP), NEAR, ""
+        floors = [ROUNDING / DIFFERENCE_STEP * scale for scale in self.scales]
+        slopes = self._slopes(slope)
+
+        def error_beyond(rounding: Rounding) -> float:
+            return self._along_directions(slopes, rounding.gradients, floors)
+
+        return self._beyond_rounding(error_beyond, NEAR), NEAR, ""
 
     def second_order(self) -> Found:
         """5. Hessian times vector: fused against composed, symmetry, and the complex step of the backward itself."""
@@ -177,18 +206,13 @@ class Ladder:
         natural = max(self.scales, default=0.0) / (min(self._input_sizes(), default=1.0) or 1.0)
         if self.linear and size > 1e-12 * natural:
             return size / (natural or 1.0), 1e-12, "declared linear, but the gradient changes with the inputs"
-        errors = {}
         with unrolled():
-            composed = self._second_order(v)
-        errors["fused and composed differ"] = max(
-            [distance(jacobian_v, composed[1])]
-            + [distance(a, b, largest_entry(b) or size) for a, b in zip(hessian_v, composed[0], strict=True)]
-        )
+            composed_h, composed_j = self._second_order(v)
         hessian_u, _ = self._second_order(u)
         u_hv = sum(float(np.sum(u[i] * h)) for i, h in zip(self.probe.checked, hessian_v, strict=True))
         v_hu = sum(float(np.sum(v[i] * h)) for i, h in zip(self.probe.checked, hessian_u, strict=True))
         lengths = [float(np.linalg.norm(h)) for h in (*hessian_v, *hessian_u)]
-        errors["the Hessian is not symmetric"] = abs(u_hv - v_hu) / (sum(lengths) or 1.0)
+        exact_h: list[NdArray] | None = None
         try:
             numerical = self.probe.on_complex_numbers(
                 lambda arrays: self.probe.gradients(self.cotangent.astype(np.complex128), arrays), v
@@ -196,16 +220,40 @@ class Ladder:
         except UnsupportedError:
             pass
         else:
-            exact = [np.asarray(gradient.imag / STEP) for gradient in numerical]
-            scale = max([size, *(largest_entry(block) for block in exact)])
-            errors["the complex step of the backward differs"] = max(
-                [distance(a, b, scale) for a, b in zip(hessian_v, exact, strict=True)]
-                + [distance(jacobian_v, self.probe.complex_step(v))]
-            )
+            exact_h = [np.asarray(gradient.imag / STEP) for gradient in numerical]
+            exact_j = self.probe.complex_step(v)
+
+        def errors_beyond(of_j: float, of_h: Sequence[float], of_symmetry: float) -> dict[str, float]:
+            pairs = list(zip(hessian_v, composed_h, of_h, strict=True))
+            symmetry = max(0.0, abs(u_hv - v_hu) - of_symmetry) / (sum(lengths) or 1.0)
+            errors = {
+                "fused and composed differ": max(
+                    [distance(jacobian_v, composed_j, rounding=of_j)]
+                    + [distance(a, b, largest_entry(b) or size, allowed) for a, b, allowed in pairs]
+                ),
+                "the Hessian is not symmetric": _nan_as_infinite(symmetry),
+            }
+            if exact_h is not None:
+                scale = max([size, *(largest_entry(block) for block in exact_h)])
+                errors["the complex step of the backward differs"] = max(
+                    [distance(a, b, scale, allowed) for a, b, allowed in zip(hessian_v, exact_h, of_h, strict=True)]
+                    + [distance(jacobian_v, exact_j, rounding=of_j)]
+                )
+            return errors
+
         if not self.linear and self.cotangent.size and not size > 1e-12 * natural:
             return 1.0, 0.0, "the second order is zero here; if it is so by structure, declare linear=True"
+        errors = errors_beyond(0.0, [0.0] * len(hessian_v), 0.0)
+        if not max(errors.values()) <= SAME_SECOND:
+            (of_j, *of_hv), (_, *of_hu) = self._second_order_rounding(v), self._second_order_rounding(u)
+            symmetry = [
+                r * float(np.linalg.norm(d[i]))
+                for d, rounding in ((u, of_hv), (v, of_hu))
+                for i, r in zip(self.probe.checked, rounding, strict=True)
+            ]
+            errors = errors_beyond(of_j, of_hv, sum(symmetry))
         worst = max(errors, key=errors.__getitem__)
-        return errors[worst], 1e-11, worst if errors[worst] > 1e-11 else "linear" if self.linear else ""
+        return errors[worst], SAME_SECOND, worst if errors[worst] > SAME_SECOND else "linear" if self.linear else ""
 
     def linear_in_cotangent(self) -> Found:
         """6. backward(a g + b h) = a backward(g) + b backward(h)."""
@@ -213,7 +261,12 @@ class Ladder:
         together = self.probe.gradients(a * self.cotangent + b * other)
         first, second = self.probe.gradients(self.cotangent), self.probe.gradients(other)
         apart = [a * g + b * h for g, h in zip(first, second, strict=True)]
-        return self._gradient_distance(together, apart), SAME, ""
+        error = self._gradient_distance(together, apart)
+        if not error <= SAME:
+            parts = [(abs(a), self._rounding(self.cotangent)), (abs(b), self._rounding(other))]
+            allowed = [sum(c * r.gradients[i] for c, r in parts) for i in range(len(together))]
+            error = self._gradient_distance(together, apart, allowed)
+        return error, SAME, ""
 
     def keeps_what_it_is_given(self) -> Found:
         """7. Inputs and cotangent unchanged; value and gradients of the inputs' dtype and shape."""
@@ -230,9 +283,17 @@ class Ladder:
                 if got.dtype != like.dtype or got.shape != like.shape:
                     return 1.0, 0.0, f"{like.dtype} {like.shape} became {got.dtype} {got.shape}"
             scale = max(largest_entry(value), 0.1 * max(self._input_sizes(), default=0.0))  # a sum may cancel
-            errors = distance(value_here, value, scale), self._gradient_distance(gradients_here, gradients)
-            error = max(error, *errors)
-        return error, 1e-3, "float32 against float64"
+
+            def error_beyond(
+                rounding: Rounding, found: Any = (value_here, gradients_here), scale: float = scale
+            ) -> float:
+                return max(
+                    distance(found[0], value, scale, rounding.value),
+                    self._gradient_distance(found[1], gradients, rounding.gradients),
+                )
+
+            error = max(error, self._beyond_rounding(error_beyond, ROUGHLY, dtype))
+        return error, ROUGHLY, "float32 against float64"
 
     def leaves_nothing_alive(self) -> Found:
         """8. With the garbage collector off, everything dies with the last reference, create_graph included."""
@@ -269,6 +330,8 @@ class Ladder:
             for layout, given in (("", arrays), (" on strided inputs", self._strided(dtype))):
                 error, note = self._kernel_error(given, dy, *exact)
                 if not error <= tolerance:
+                    error, note = self._kernel_error(given, dy, *exact, self._rounding(dy, dtype, exactly))
+                if not error <= tolerance:
                     return error, tolerance, f"{', '.join(sorted(used))} in {np.dtype(dtype)}{layout}: {note}"
                 if error / tolerance >= worst[0] / worst[1]:
                     worst = error, tolerance, ""
@@ -292,7 +355,15 @@ class Ladder:
         for dtype, tolerance in ((np.float64, 1e-10), (np.float32, 1e-4)):
             arrays = cast_all(self.probe.arrays, dtype)
             found = elsewhere.gradients(self.cotangent.astype(dtype), arrays)
-            error = max(distance(elsewhere.value(arrays), value), self._gradient_distance(found, gradients))
+            found_value = elsewhere.value(arrays)
+
+            def error_beyond(rounding: Rounding, found: Any = found, found_value: Any = found_value) -> float:
+                return max(
+                    distance(found_value, value, rounding=rounding.value),
+                    self._gradient_distance(found, gradients, rounding.gradients),
+                )
+
+            error = self._beyond_rounding(error_beyond, tolerance, dtype)
             if not error <= tolerance:
                 return error, tolerance, f"{device}, {np.dtype(dtype)}"
             worst = max(worst, (error, tolerance), key=lambda pair: pair[0] / pair[1])
@@ -318,16 +389,31 @@ class Ladder:
     def _input_sizes(self) -> list[float]:
         return [largest_entry(self.probe.arrays[i]) or 1.0 for i in self.probe.checked]
 
-    def _along_directions(self, slope: Callable[[Directions], NdArray], rounding: float = 0.0) -> float:
-        """Largest deviation of <gradient, direction> from the numerical slope, one input at a time."""
+    def _slopes(self, slope: Callable[[Directions], NdArray]) -> list[float]:
+        """<cotangent, numerical slope> along the direction of each input, one at a time."""
+        return [float(np.sum(self.cotangent * slope({i: self.directions[i]}))) for i in self.probe.checked]
+
+    def _along_directions(
+        self, slopes: Sequence[float], rounding: Sequence[float], floors: Sequence[float] | None = None
+    ) -> float:
+        """Largest deviation of <gradient, direction> from the numerical slope, one input at a time.
+
+        Parameters
+        ----------
+        slopes : sequence of float
+        rounding : sequence of float
+            Of each entry of a gradient; what many entries add up to grows as the length of the direction.
+        floors : sequence of float, optional
+            Deviations that the numerical slope has by itself.
+        """
         worst = 0.0
         gradients = self.probe.gradients(self.cotangent)
-        for position, gradient, scale in zip(self.probe.checked, gradients, self.scales, strict=True):
+        for i, (position, gradient, expected) in enumerate(zip(self.probe.checked, gradients, slopes, strict=True)):
             direction = self.directions[position]
             given = float(np.sum(gradient * direction))
-            expected = float(np.sum(self.cotangent * slope({position: direction})))
             length = max(abs(given), abs(expected), float(np.linalg.norm(gradient)))
-            floor = max(1e-9, rounding) * scale
+            own = floors[i] if floors else 0.0
+            floor = max(1e-9 * self.scales[i], own)
             if position in self.zero:
                 if not max(largest_entry(gradient), abs(expected)) <= floor:
                     raise GradientCheckError(f"{self.probe.describe(position)} was declared zero, it is {length:.3g}")
@@ -338,14 +424,44 @@ class Ladder:
                     "pass; choose other inputs, or declare it zero by structure"
                 )
             deviation = _nan_as_infinite(abs(given - expected))
-            worst = max(worst, max(0.0, deviation - rounding * scale) / (length or 1.0))
+            allowed = own + rounding[i] * float(np.linalg.norm(direction))
+            worst = max(worst, max(0.0, deviation - allowed) / (length or 1.0))
         return worst
 
-    def _gradient_distance(self, ours: Sequence[NdArray], theirs: Sequence[NdArray]) -> float:
+    def _exact(self) -> Rounding:
+        return Rounding(0.0, (0.0,) * len(self.probe.checked))
+
+    def _rounding(self, cotangent: NdArray, dtype: Any = np.float64, arrays: Sequence[Any] | None = None) -> Rounding:
+        """What two computations in a dtype may differ by at this point: see `minivit.autograd.rounding`."""
+
+        def run(given: Sequence[Any]) -> list[NdArray]:
+            *inputs, dy = given
+            return [self.probe.value(inputs), *self.probe.gradients(dy, inputs)]
+
+        inputs = cast_all(self.probe.arrays if arrays is None else arrays, np.float64)
+        value, *gradients = rounding_of(run, [*inputs, cotangent.astype(np.float64)], dtype, self._own_rng())
+        return Rounding(value, tuple(gradients))
+
+    def _beyond_rounding(
+        self, error_beyond: Callable[[Rounding], float], tolerance: float, dtype: Any = np.float64
+    ) -> float:
+        """The error, or, where it is more than the tolerance, what is left of it once rounding is allowed for."""
+        error = error_beyond(self._exact())
+        return error if error <= tolerance else error_beyond(self._rounding(self.cotangent, dtype))
+
+    def _own_rng(self) -> np.random.Generator:
+        """Not `rng`: whether rounding was asked for must not change what the later rungs draw."""
+        return np.random.default_rng(0)
+
+    def _gradient_distance(
+        self, ours: Sequence[NdArray], theirs: Sequence[NdArray], rounding: Sequence[float] | None = None
+    ) -> float:
         return max(
             (
-                distance(a, b, scale if position in self.zero else 0.0)
-                for position, a, b, scale in zip(self.probe.checked, ours, theirs, self.scales, strict=True)
+                distance(a, b, scale if position in self.zero else 0.0, allowed)
+                for position, a, b, scale, allowed in zip(
+                    self.probe.checked, ours, theirs, self.scales, rounding or self._exact().gradients, strict=True
+                )
             ),
             default=0.0,
         )
@@ -355,10 +471,13 @@ class Ladder:
         nodes = _nodes_behind(self.probe.function(*self.probe.leaves()).node)
         return sorted({node.op.name for node in nodes if not node.op.primitive})
 
-    def _second_order(self, directions: Directions) -> tuple[list[NdArray], NdArray]:
+    def _second_order(
+        self, directions: Directions, arrays: Sequence[Any] | None = None, cotangent: NdArray | None = None
+    ) -> tuple[list[NdArray], NdArray]:
         """H v for every input, and J v: the derivatives of s = <gradient, v> by the inputs and by the cotangent."""
-        leaves = self.probe.leaves()
-        dy = Tensor(move(self.cotangent, self.probe.device), requires_grad=True)
+        leaves = self.probe.leaves(arrays)
+        cotangent = self.cotangent if cotangent is None else cotangent
+        dy = Tensor(move(cotangent, self.probe.device), requires_grad=True)
         wanted = [leaves[position] for position in self.probe.checked]
         gradients: tuple[Any, ...] = grad(self.probe.function(*leaves), wanted, dy, True, allow_unused=True)
         s: Any = None
@@ -368,6 +487,16 @@ class Ladder:
                 s = term if s is None else s + term
         *hessian_v, jacobian_v = gradient_arrays(s, [*wanted, dy], None)
         return hessian_v, jacobian_v
+
+    def _second_order_rounding(self, directions: Directions) -> list[float]:
+        """As `_rounding`, of J v and of H v for every input."""
+
+        def run(given: Sequence[Any]) -> list[NdArray]:
+            *inputs, dy = given
+            hessian_v, jacobian_v = self._second_order(directions, inputs, dy)
+            return [jacobian_v, *hessian_v]
+
+        return rounding_of(run, [*self.probe.arrays, self.cotangent], np.float64, self._own_rng())
 
     def _references_of_a_backward(self, create_graph: bool) -> list[weakref.ref[Any]]:
         """Weak references to all that one forward and backward made; nothing but what they refer to is returned."""
@@ -390,9 +519,15 @@ class Ladder:
         return {node.op.name for node in _nodes_behind(output.node) if node.kernel is not None}
 
     def _kernel_error(
-        self, arrays: Sequence[NdArray], cotangent: NdArray, value: NdArray, gradients: Sequence[NdArray]
+        self,
+        arrays: Sequence[NdArray],
+        cotangent: NdArray,
+        value: NdArray,
+        gradients: Sequence[NdArray],
+        rounding: Rounding | None = None,
     ) -> tuple[float, str]:
         """Largest deviation of the kernels from the text's results, and on what."""
+        allowed = rounding or self._exact()
         leaves = self.probe.leaves(arrays)
         wanted = [leaves[position] for position in self.probe.checked]
         output = self.probe.function(*leaves)
@@ -406,11 +541,12 @@ class Ladder:
         alone = [self.probe.gradients(cotangent, arrays, only=position)[0] for position in self.probe.checked]
         constant_dy = np.broadcast_to(np.asarray(0.7, cotangent.dtype), cotangent.shape)
         strided, contiguous = (self.probe.gradients(dy, arrays) for dy in (constant_dy, constant_dy.copy()))
+        flat = self._exact() if rounding is None else self._rounding(constant_dy, cotangent.dtype, arrays)
         errors = {
-            "value": distance(to_host(output.data), value),
-            "gradients": self._gradient_distance(first, gradients),
-            "a gradient asked for alone": self._gradient_distance(alone, gradients),
-            "a cotangent with zero strides": self._gradient_distance(strided, contiguous),
+            "value": distance(to_host(output.data), value, rounding=allowed.value),
+            "gradients": self._gradient_distance(first, gradients, allowed.gradients),
+            "a gradient asked for alone": self._gradient_distance(alone, gradients, allowed.gradients),
+            "a cotangent with zero strides": self._gradient_distance(strided, contiguous, flat.gradients),
         }
         worst = max(errors, key=errors.__getitem__)
         return errors[worst], worst
@@ -435,12 +571,16 @@ class Ladder:
         return [None if array is None else np.stack([array.T, array.T], axis=-1)[..., 0].T for array in arrays]
 
 
-def distance(ours: Any, theirs: Any, scale: float = 0.0) -> float:
-    """Largest difference, relative to the largest entry of `theirs` or to `scale`; infinite for other shapes or NaN."""
+def distance(ours: Any, theirs: Any, scale: float = 0.0, rounding: float = 0.0) -> float:
+    """Largest difference beyond `rounding`, relative to the largest entry of `theirs` or to `scale`.
+
+    Infinite for other shapes or NaN.
+    """
     if np.shape(ours) != np.shape(theirs):
         return float("inf")
     deviation = largest_entry(np.asarray(ours, np.float64) - np.asarray(theirs, np.float64))
-    return _nan_as_infinite(deviation / (scale or largest_entry(theirs) or 1.0))
+    beyond = np.maximum(deviation - rounding, 0.0)  # keeps NaN
+    return _nan_as_infinite(float(beyond) / (scale or largest_entry(theirs) or 1.0))
 
 
 def _nan_as_infinite(error: float) -> float:
