@@ -14,9 +14,10 @@ import pytest
 sys.path.append(str(Path(__file__).parent / "standin"))  # the stand-in device array: `import standin`
 os.environ.setdefault("MPLBACKEND", "Agg")  # pictures are drawn to files, never to a window
 
-# A noisy machine may stall any example, so no deadline. On CI the examples are the same in every run.
-hypothesis.settings.register_profile("local", deadline=None)
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
+# A noisy machine may stall any example, or the drawing of its inputs. On CI the examples are the same in every run.
+untimed = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("local", untimed)
+hypothesis.settings.register_profile("ci", untimed, derandomize=True, database=None, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 

@@ -115,6 +115,8 @@ def _fetch(url: str, part: Path, have: int, size: int | None, progress: bool) ->
         if error.code in (408, 429) or error.code >= 500:
             raise _InterruptedError(f"the server answered {error.code} {error.reason}") from error
         raise DownloadError(f"{url}: the server answered {error.code} {error.reason}") from error
+    except ConnectionError as error:  # not a URLError: there was a connection, and it broke before the answer
+        raise _InterruptedError(f"the connection broke: {error!r}") from error
     except (OSError, http.client.HTTPException) as error:
         raise _UnreachableError(f"no connection: {getattr(error, 'reason', None) or error!r}") from error
     with response:

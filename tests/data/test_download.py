@@ -28,6 +28,7 @@ class Behaviour:
 
     content: bytes = CONTENT
     resets: int = 0  # connections to reset halfway
+    silent: int = 0  # connections to reset before the answer
     cut_after: list[int] = field(default_factory=list)  # bytes after which to break off, one for each request
     ranges: bool = True
     shift_range: int = 0
@@ -45,6 +46,10 @@ def server(monkeypatch):
         def do_GET(self):
             wanted = self.headers.get("Range")
             behaviour.requests.append(wanted)
+            if behaviour.silent:
+                behaviour.silent -= 1
+                self.reset()
+                return
             if behaviour.status:
                 self.send_error(behaviour.status.pop(0))
                 return
@@ -65,12 +70,15 @@ def server(monkeypatch):
                 behaviour.resets -= 1
                 self.wfile.write(body[: len(body) // 2])
                 self.wfile.flush()
-                time.sleep(0.05)  # let some of it arrive
-                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                self.connection.close()
+                time.sleep(0.05)  # let some of it arrive, most likely
+                self.reset()
                 return
             with contextlib.suppress(ConnectionError):  # the client may have seen enough
                 self.wfile.write(body[: behaviour.cut_after.pop(0)] if behaviour.cut_after else body)
+
+        def reset(self):
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
 
         def log_message(self, *_):
             pass
@@ -122,6 +130,14 @@ def test_a_connection_that_is_reset_is_resumed(server, target):
     download(server.url, target, md5=MD5, size=len(CONTENT), progress=False)
     assert target.read_bytes() == CONTENT
     assert len(server.requests) == 3
+
+
+def test_a_connection_that_is_reset_before_the_answer_is_made_again(server, target, pauses):
+    server.silent = 2
+    download(server.url, target, md5=MD5, size=len(CONTENT), progress=False)
+    assert target.read_bytes() == CONTENT
+    assert server.requests == [None] * 3
+    assert pauses == [1, 2]
 
 
 def test_a_part_from_an_earlier_call_is_resumed(server, target):

@@ -107,7 +107,8 @@ def test_a_selection_shares_files_and_memory(paths, reader):
         images.take(np.array([0]), axis=1)
 
 
-def test_photos_are_read_in_threads(paths):
+def test_photos_are_read_in_threads(paths, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
     together = threading.Barrier(2, timeout=30)
 
     def read(path):

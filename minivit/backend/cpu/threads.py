@@ -129,8 +129,10 @@ class Workers:
 def _serve(inbox: queue.SimpleQueue[Any], outbox: queue.SimpleQueue[Any]) -> None:
     while (work := inbox.get()) is not None:
         worker, context, function = work
-        outbox.put(context.run(_attempt, worker, function))
-        del work, context, function  # or a waiting thread would keep the caller's arrays alive
+        outcomes = [context.run(_attempt, worker, function)]
+        # Before the caller hears of the end: it may then rely on nothing but its own references to its arrays.
+        del work, context, function
+        outbox.put(outcomes.pop())
 
 
 def _attempt(worker: int, function: Callable[[int], Any]) -> tuple[int, Any, BaseException | None]:

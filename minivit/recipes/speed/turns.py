@@ -11,7 +11,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any, SupportsFloat
@@ -126,7 +126,8 @@ class _Process:
     def turn(self, steps: int, seconds: float = 0.0) -> tuple[list[float], list[float]]:
         """Make so many steps, and go on for so long; seconds and losses of the steps."""
         try:
-            self.connection.send((steps, seconds))
+            with suppress(OSError):  # one that has failed no longer listens, but may have said why
+                self.connection.send((steps, seconds))
             answer = self.connection.recv()
         except (EOFError, OSError):
             self.process.join(5.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextvars
+import queue
 import threading
 import weakref
 
@@ -10,7 +12,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from minivit.backend.cpu import KERNELS
-from minivit.backend.cpu.threads import Workers, available_cores, blas_threads
+from minivit.backend.cpu.threads import Workers, _serve, available_cores, blas_threads
 
 
 def blas() -> list[int]:
@@ -80,6 +82,29 @@ def test_nothing_of_the_work_stays_alive():
         workers.run(lambda worker, thing=thing: id(thing))
         del thing
         assert gone() is None
+
+
+def test_the_work_is_let_go_before_the_caller_hears_of_its_end():
+    """Whoever then looks for what is still alive must not depend on how far a worker has come."""
+    seen = []
+
+    class Outbox(queue.SimpleQueue):
+        def put(self, outcome):
+            seen.append(gone() is None)
+            super().put(outcome)
+
+    class Work:
+        def __call__(self, worker):
+            return worker
+
+    inbox, outbox, work = queue.SimpleQueue(), Outbox(), Work()
+    gone = weakref.ref(work)
+    inbox.put((1, contextvars.copy_context(), work))
+    inbox.put(None)
+    del work
+    _serve(inbox, outbox)
+    assert seen == [True]
+    assert outbox.get() == (1, 1, None)
 
 
 def test_misuse_is_refused():

@@ -11,7 +11,10 @@ from minivit.recipes.speed import process_memory
 from minivit.recipes.speed.process_memory import PROC, PeakMemory, process_tree, proportional_set_size
 
 pytestmark = pytest.mark.skipif(
-    not (PROC / "self" / "smaps_rollup").exists(), reason="the system does not tell a process's memory"
+    not (
+        (PROC / "self" / "smaps_rollup").exists() and (PROC / "self" / "task" / str(os.getpid()) / "children").exists()
+    ),
+    reason="the system does not tell a process's memory and children",
 )
 
 PARENT = """

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from minivit.recipes.speed import turns
 from minivit.recipes.speed.turns import Contender, ContenderError, alternate
 
 
@@ -78,3 +79,17 @@ def test_nothing_to_time_is_refused(wrong):
         alternate({"it": Contender(partial(told, "HOME"))}, **wrong)
     with pytest.raises(ValueError, match="expected a contender"):
         alternate({})
+
+
+@contextmanager
+def never_started():
+    raise ArithmeticError("no such library")
+    yield
+
+
+def test_one_that_failed_before_its_turn_is_told_with_what_it_said():
+    """It has ended when it is asked, so nothing can be sent to it; its last words are there to be read."""
+    with turns._processes({"it": Contender(never_started)}) as processes:
+        processes["it"].process.join()
+        with pytest.raises(ContenderError, match=r"it failed:(.|\n)*no such library"):
+            processes["it"].turn(1)
