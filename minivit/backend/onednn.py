@@ -7,6 +7,7 @@ twice as many of them at a time as float32 numbers, those with AMX many more.
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import threading
 import weakref
@@ -32,6 +33,12 @@ STATUS = {1: "out of memory", 2: "invalid arguments", 3: "unimplemented", 5: "ru
 
 KEPT = 256
 """Prepared products, and casts, that each thread keeps: those of a training step are a few dozen."""
+
+# OpenMP's threads do not come along with a fork, and GCC's library (libgomp) does not notice: a child that asks the
+# parent's team for work waits for it for ever. One thread is the caller itself.
+_FORKED: list[bool] = []
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _FORKED.append(True))
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Dimensions = ctypes.c_int64 * 12
@@ -75,7 +82,7 @@ class OneDnn:
     def matmul(self, a: Array, b: Array, out: Array) -> None:
         """Write a b to `out`, which overlaps neither: a and b rounded to bfloat16, their products summed in float32.
 
-        It computes on as many threads as NumPy's products do.
+        It computes on as many threads as NumPy's products do; on one in a process that was forked.
 
         Parameters
         ----------
@@ -87,7 +94,8 @@ class OneDnn:
             return
         result = out if out.flags.c_contiguous else empty(out.shape, out.dtype)
         a, b = _one_piece(a), _one_piece(b)
-        self._of_thread.use_threads(max((library.num_threads for library in self._numpys), default=1))
+        threads = 1 if _FORKED else max((library.num_threads for library in self._numpys), default=1)
+        self._of_thread.use_threads(threads)
         product = self._of_thread.product(*a.shape, b.shape[1], a.flags.c_contiguous, b.flags.c_contiguous)
         product(self.to_bfloat16(a), self.to_bfloat16(b), result)
         if result is not out:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -125,6 +128,36 @@ def test_what_is_no_longer_kept_is_made_anew(rng, library, monkeypatch):
         small.matmul(ones, ones, out)
         assert (out == n).all()
     assert small._of_thread.product.cache_info().currsize == 2
+
+
+AFTER_A_FORK = """
+import os, signal, sys
+import numpy as np
+from minivit.backend.cpu.threads import blas_threads
+from minivit.backend.onednn import load_onednn
+
+def product(n):
+    out = np.empty((n, n), np.float32)
+    with blas_threads(2):
+        load_onednn().matmul(np.ones((n, n), np.float32), np.ones((n, n), np.float32), out)
+    return (out == n).all()
+
+assert product(512)
+child = os.fork()
+if not child:
+    signal.alarm(60)  # or, if it waits for threads that are not there, it would do so for ever
+    os._exit(0 if product(512) and product(300) else 1)
+assert os.waitpid(child, 0)[1] == 0
+assert product(300)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork processes")
+def test_a_forked_process_does_not_wait_for_threads_that_stayed_behind(library):
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", AFTER_A_FORK], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
 
 
 def test_without_the_library_it_says_how_to_get_it(monkeypatch, fresh):
