@@ -20,14 +20,13 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 STARTED = time.monotonic()
 
 import tyro  # noqa: E402
 
-from minivit.backend import backend_for_device  # noqa: E402
 from minivit.data import Splits  # noqa: E402
 from minivit.recipes.console import Console  # noqa: E402
 from minivit.recipes.figures import style  # noqa: E402
@@ -36,11 +35,13 @@ from minivit.recipes.program import (  # noqa: E402
     default_folder,
     exit_code,
     load_images,
+    new_settings,
     repeatable_command,
     resumed_settings,
     run_to_result,
 )
 from minivit.recipes.results import write_result  # noqa: E402
+from minivit.recipes.run_folder import RunFolder  # noqa: E402
 from minivit.recipes.trainer import Trainer  # noqa: E402
 from minivit.recipes.transfer.config import FROZEN, TransferConfig  # noqa: E402
 from minivit.recipes.transfer.encoder import Pretrained, load_pretrained  # noqa: E402
@@ -58,6 +59,8 @@ class Options(TransferConfig):
     """Run folder; runs/finetune-<mode>-<data set>-<seed> by default."""
     resume: Path | None = None
     """Go on with the run in this folder. Its settings are used; only --threads and --device may be given beside it."""
+    device: str | None = None
+    """cpu, cuda, cuda:1, ...; cpu by default, and the device of a run that goes on is its own."""
     pictures: bool = True
     """Draw the confusion matrix and, by mode, the learning curve, attention maps or nearest training images."""
 
@@ -83,11 +86,11 @@ class Program:
     def run(self) -> None:
         """Begin or go on."""
         options = self.options
-        backend_for_device(options.device)
-        names = [field.name for field in fields(TransferConfig)]
-        config = TransferConfig(**{name: getattr(options, name) for name in names})
-        if options.resume is not None:
-            config = resumed_settings(options.resume, TransferConfig, options.threads, options.device)
+        if options.resume is None:
+            config = new_settings(options, TransferConfig)
+        else:
+            plan = RunFolder(options.resume).read_plan()
+            config = resumed_settings(plan, TransferConfig, options.threads, options.device)
         if config.weights is None:
             raise ValueError("give --weights: a checkpoint, the folder of a run, or timm's weights such as DeiT's")
         pretrained = load_pretrained(Path(config.weights), config.statistics, config.data_dir)

@@ -14,14 +14,13 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 STARTED = time.monotonic()
 
 import tyro  # noqa: E402
 
-from minivit.backend import backend_for_device  # noqa: E402
 from minivit.backend.cpu.threads import Workers  # noqa: E402
 from minivit.recipes.console import Console, measured_in_words  # noqa: E402
 from minivit.recipes.figures import style  # noqa: E402
@@ -33,10 +32,12 @@ from minivit.recipes.program import (  # noqa: E402
     default_folder,
     exit_code,
     load_images,
+    new_settings,
     repeatable_command,
     resumed_settings,
     run_to_result,
 )
+from minivit.recipes.run_folder import RunFolder  # noqa: E402
 from minivit.recipes.trainer import Trainer  # noqa: E402
 
 
@@ -48,6 +49,8 @@ class Options(PretextConfig):
     """Run folder; runs/pretrain-<task>-<data set>-<seed> by default."""
     resume: Path | None = None
     """Go on with the run in this folder. Its settings are used; only --threads and --device may be given beside it."""
+    device: str | None = None
+    """cpu, cuda, cuda:1, ...; cpu by default, and the device of a run that goes on is its own."""
     pictures: bool = True
     """Draw the learning curve, and what the task asks and the model answers, at the end."""
 
@@ -59,7 +62,6 @@ def main(options: Options) -> int:
 
     def work() -> None:
         nonlocal folder
-        backend_for_device(options.device)
         trainer = resumed(options, console) if options.resume else started(options, console)
         folder = trainer.folder.path
         pretraining = trainer.procedure
@@ -83,7 +85,7 @@ def main(options: Options) -> int:
 
 def started(options: Options, console: Console) -> Trainer:
     """A new run."""
-    settings = PretextConfig(**{field.name: getattr(options, field.name) for field in fields(PretextConfig)})
+    settings = new_settings(options, PretextConfig)
     kind, splits = load_images(settings, console)
     config = settings.filled(pretext_preset(settings.task, kind))
     procedure = Pretraining(config, splits, kind)
@@ -102,7 +104,7 @@ def started(options: Options, console: Console) -> Trainer:
 def resumed(options: Options, console: Console) -> Trainer:
     """A run that goes on."""
     out = Path(options.resume or ".")
-    config = resumed_settings(out, PretextConfig, options.threads, options.device)
+    config = resumed_settings(RunFolder(out).read_plan(), PretextConfig, options.threads, options.device)
     kind, splits = load_images(config, console)
     return Trainer(Pretraining(config, splits, kind), out, console, STARTED)
 

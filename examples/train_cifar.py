@@ -19,14 +19,13 @@ import math
 import shlex
 import sys
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 STARTED = time.monotonic()
 
 import tyro  # noqa: E402
 
-from minivit.backend import backend_for_device  # noqa: E402
 from minivit.recipes.config import TrainConfig  # noqa: E402
 from minivit.recipes.console import Console  # noqa: E402
 from minivit.recipes.pictures import draw_run  # noqa: E402
@@ -35,10 +34,12 @@ from minivit.recipes.program import (  # noqa: E402
     default_folder,
     exit_code,
     load_images,
+    new_settings,
     repeatable_command,
     resumed_settings,
     run_to_result,
 )
+from minivit.recipes.run_folder import RunFolder  # noqa: E402
 from minivit.recipes.supervised import Supervised  # noqa: E402
 from minivit.recipes.trainer import Trainer  # noqa: E402
 
@@ -51,6 +52,8 @@ class Options(TrainConfig):
     """Run folder; runs/<data set>-<seed> by default."""
     resume: Path | None = None
     """Go on with the run in this folder. Its settings are used; only --threads and --device may be given beside it."""
+    device: str | None = None
+    """cpu, cuda, cuda:1, ...; cpu by default, and the device of a run that goes on is its own."""
     pictures: bool = True
     """Draw the learning curve, the confusion matrix and the maps of attention or class activation at the end."""
 
@@ -62,7 +65,6 @@ def main(options: Options) -> int:
 
     def work() -> None:
         nonlocal folder
-        backend_for_device(options.device)
         trainer = resumed(options, console) if options.resume else started(options, console)
         folder = trainer.folder.path
         images = trainer.procedure
@@ -88,7 +90,7 @@ def main(options: Options) -> int:
 
 def started(options: Options, console: Console) -> Trainer:
     """A new run."""
-    settings = TrainConfig(**{field.name: getattr(options, field.name) for field in fields(TrainConfig)})
+    settings = new_settings(options, TrainConfig)
     kind, splits = load_images(settings, console)
     config = settings.filled(preset_settings(kind))
     procedure = Supervised(config, splits, kind)
@@ -104,7 +106,7 @@ def started(options: Options, console: Console) -> Trainer:
 def resumed(options: Options, console: Console) -> Trainer:
     """A run that goes on."""
     out = Path(options.resume or ".")
-    config = resumed_settings(out, TrainConfig, options.threads, options.device)
+    config = resumed_settings(RunFolder(out).read_plan(), TrainConfig, options.threads, options.device)
     kind, splits = load_images(config, console)
     return Trainer(Supervised(config, splits, kind), out, console, STARTED)
 

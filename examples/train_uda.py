@@ -56,6 +56,8 @@ class Options(UdaConfig):
     resume: Path | None = None
     """Go on with the run, the comparison or the ablation in this folder. Its settings are used; only --threads and
     --device may be given beside it."""
+    device: str | None = None
+    """cpu, cuda, cuda:1, ...; cpu by default, and the device of a run that goes on is its own."""
     pictures: bool = True
     """Draw the learning curve, the confusion matrix and the maps of attention or class activation at the end."""
 

@@ -62,6 +62,8 @@ class Options(TextConfig):
     given beside it."""
     export_for_translation: Path | None = None
     """Write the training texts to this file, in the format of --paraphrases, and stop."""
+    device: str | None = None
+    """cpu, cuda, cuda:1, ...; cpu by default, and the device of a run that goes on is its own."""
     pictures: bool = True
     """Draw the learning curve and what the loss was made of at the end."""
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from minivit import data
+from minivit.backend import backend_for_device
 from minivit.recipes.config import TrainConfig
 from minivit.recipes.console import Console
 from minivit.recipes.results import write_result
-from minivit.recipes.run_folder import ResumeError, RunFolder
+from minivit.recipes.run_folder import ResumeError
 from minivit.recipes.trainer import Interrupted, NonFiniteError, Trainer
 
 KINDS = data.NAMES
@@ -52,31 +53,67 @@ def load_images(config: TrainConfig, console: Console) -> tuple[str, data.Splits
     return "cifar10", splits
 
 
-def resumed_settings(folder: Path, settings: type[Settings], threads: int, device: str) -> Settings:
-    """The settings of the run in a folder, on the threads and the device that it used unless others are given.
+def new_settings(options: Any, settings: type[Settings]) -> Settings:
+    """The settings that a program's options ask for in a new run.
 
     Parameters
     ----------
-    folder : Path
+    options : Settings
+        With other fields beside those of `settings`, and a `device` that may be None: cpu.
+    settings : type
+        Of the program: `TrainConfig` or a class derived from it.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        If there is no such device.
+    """
+    device = options.device or "cpu"
+    backend_for_device(device)
+    return settings(**{**{field.name: getattr(options, field.name) for field in fields(settings)}, "device": device})
+
+
+def resumed_settings(plan: Mapping[str, Any], settings: type[Settings], threads: int, device: str | None) -> Settings:
+    """The settings of a run that goes on, on the device and the threads that it used unless others are given.
+
+    The device is not part of the experiment, so a run may go on on another. Between a GPU and the CPU the threads and
+    the micro-batch do not go with it: they are what suits the new one.
+
+    Parameters
+    ----------
+    plan : mapping
+        Of `RunFolder.read_plan`, or a study's.
     settings : type
         Of the program: `TrainConfig` or a class derived from it.
     threads : int
         0 for those of the run.
-    device : str
-        "cpu" for that of the run.
+    device : str or None
+        None for that of the run.
 
     Raises
     ------
     ResumeError
-        If the folder holds no run.
+        If the run's device is not to be had here, and no other is given.
     ValueError
-        If its run is another program's.
+        If it is another program's run, or there is no such device as is given.
+    RuntimeError
+        If the device that is given is missing.
     """
-    plan = RunFolder(folder).read_plan()
     config = settings.from_dict(plan["config"])
-    config.threads = threads or plan["threads"]
-    if device != "cpu":
-        config.device = device
+    before, config.device = config.device, device or config.device
+    try:
+        backend_for_device(config.device)
+    except (ValueError, RuntimeError) as error:
+        if device is not None:
+            raise
+        raise ResumeError(
+            f"the run was on {before}, which is not to be had here ({error}); pass --device cpu, or another device, to "
+            "go on there"
+        ) from error
+    if (before == "cpu") != (config.device == "cpu"):
+        config.threads, config.micro_batch = threads, None
+    else:
+        config.threads = threads or plan.get("threads", config.threads)
     return config
 
 

@@ -59,6 +59,7 @@ class Trainer:
         self.config, self.model, self.workers = procedure.config, procedure.model, procedure.workers
         self.started = time.monotonic() if started is None else started
         self.earlier_seconds = 0.0
+        self.earlier_devices: list[str] = []  # of a run that was moved
         self.split = "test" if self.config.test else "validation"
         if not self.config.test and not procedure.validation_size:
             raise ValueError("without a test there has to be a validation set: give --validation a share to hold out")
@@ -248,6 +249,7 @@ class Trainer:
             "threads": self.workers.count,
             "micro_batch": stepper.gradients.micro_batch,
             "settings": dataclasses.asdict(self.config),
+            **({"earlier_devices": self.earlier_devices} if self.earlier_devices else {}),
         }
 
     @property
@@ -282,14 +284,34 @@ class Trainer:
         procedure = type(self.procedure).__name__
         if plan["procedure"] != procedure:
             raise ResumeError(f"{self.folder} holds a run of {plan['procedure']}, which {procedure} cannot go on with")
-        on_cpu = self.config.device == plan["config"]["device"] == "cpu"
-        if on_cpu and plan["threads"] != self.workers.count:
+        moved = self.config.device != plan["config"]["device"]
+        if not moved and self.config.device == "cpu" and plan["threads"] != self.workers.count:
             raise ResumeError(
                 f"the run in {self.folder} used {plan['threads']} threads, this machine would use "
                 f"{self.workers.count}: sums would round differently; pass --threads {plan['threads']}"
             )
         self.procedure.check_inputs(self.folder.path)
+        self.earlier_devices = plan.get("earlier_devices", [])
+        if moved:
+            self._move(plan)
         return int(plan["total_steps"])
+
+    def _move(self, plan: dict[str, Any]) -> None:
+        """Go on on another device than the plan's, and be a run on that one from now on."""
+        before, now = plan["config"]["device"], self.config.device
+        self.console.message(
+            f"the run in {self.folder} was on {before} and goes on on {now}, where sums round differently"
+        )
+        self.earlier_devices = [*self.earlier_devices, before]
+        how = {name: getattr(self.config, name) for name in ("device", "threads", "micro_batch")}
+        self.folder.write_plan(
+            {
+                **plan,
+                "config": {**plan["config"], **how},
+                "threads": self.workers.count,
+                "earlier_devices": self.earlier_devices,
+            }
+        )
 
     def _save(self, stepper: TrainingStep, done: int) -> None:
         progress = {

@@ -6,18 +6,17 @@ import dataclasses
 import json
 import shlex
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from minivit.backend import backend_for_device
 from minivit.interop.atomic import written_whole
 from minivit.recipes.comparison import compare_methods, comparison_table
 from minivit.recipes.comparison_pictures import draw_ablation, draw_comparison
 from minivit.recipes.console import Console
 from minivit.recipes.procedure import Procedure
-from minivit.recipes.program import repeatable_command, run_to_result
+from minivit.recipes.program import new_settings, repeatable_command, resumed_settings, run_to_result
 from minivit.recipes.results import write_result, write_text
 from minivit.recipes.run_folder import RunFolder
 from minivit.recipes.studies import finished_or_trained, same_run
@@ -124,17 +123,12 @@ class UdaProgram(ABC):
     def run(self) -> None:
         """Train, or compare, or go on with either."""
         options = self.options
-        backend_for_device(options.device)
         study = self._asked()
         if options.resume is None:
-            names = [field.name for field in fields(self.config_type)]
-            settings = self.config_type(**{name: getattr(options, name) for name in names})
-        elif (options.resume / STUDY).exists():
-            plan = json.loads((options.resume / STUDY).read_text(encoding="utf-8"))
-            settings = self._resumed(plan)
-            study = Study(plan["study"], tuple(plan["seeds"]), tuple(plan["variants"]))
+            settings = new_settings(options, self.config_type)
         else:
-            settings, study = self._resumed(RunFolder(options.resume).read_plan()), None
+            plan, study = _planned(options.resume)
+            settings = resumed_settings(plan, self.config_type, options.threads, options.device)
         self.load(settings)
         config = settings.filled(self.preset(settings))
         ending = study.name if study else str(config.seed)
@@ -157,13 +151,6 @@ class UdaProgram(ABC):
             seeds = ", ".join(map(str, options.seeds)) or "none"
             raise ValueError(f"a study needs seeds, each of them once; got {seeds}")
         return Study(asked[0], options.seeds, getattr(options, "variants", ()))
-
-    def _resumed(self, plan: dict[str, Any]) -> UdaConfig:
-        config = self.config_type.from_dict(plan["config"])
-        config.threads = self.options.threads or plan.get("threads", config.threads)
-        if self.options.device != "cpu":
-            config.device = self.options.device
-        return config
 
     def _train(self, config: UdaConfig, out: Path, resume: bool) -> dict[str, Any]:
         procedure = self.procedure(config)
@@ -277,6 +264,14 @@ class UdaProgram(ABC):
         usual = self.config_type(dataset=config.dataset).filled(preset)
         chosen = same_run(dataclasses.asdict(usual), dataclasses.asdict(config))
         return self.trials.get(self.kind) if chosen else None
+
+
+def _planned(folder: Path) -> tuple[dict[str, Any], Study | None]:
+    """What a folder holds: the plan of a run, or that of a study, and the study."""
+    if not (folder / STUDY).exists():
+        return RunFolder(folder).read_plan(), None
+    plan = json.loads((folder / STUDY).read_text(encoding="utf-8"))
+    return plan, Study(plan["study"], tuple(plan["seeds"]), tuple(plan["variants"]))
 
 
 def in_path(name: str) -> str:

@@ -82,8 +82,11 @@ class FrozenEvaluation:
         use_device(self.config.device)
         sha256 = self.task.pretrained.fingerprint()
         if resume:
-            if self.folder.read_plan().get("weights_sha256") != sha256:
+            plan = self.folder.read_plan()
+            if plan.get("weights_sha256") != sha256:
                 raise ResumeError(f"{self.task.pretrained.path} has changed since the run in {self.folder} began")
+            if (before := plan["config"]["device"]) != self.config.device:
+                self.console.message(f"the run in {self.folder} was on {before} and goes on on {self.config.device}")
         else:
             self.folder.clear()
             plan = {"procedure": type(self).__name__, "config": dataclasses.asdict(self.config)}

@@ -130,3 +130,15 @@ def test_the_flavour_of_others_weights_is_said(tmp_path: Path, weights: Path) ->
     pretrained = load_pretrained(tmp_path / "google.npz")
     assert "gelu tanh (convention)" in pretrained.flavour
     assert pretrained.mean == (0.5, 0.5, 0.5)
+
+
+def test_features_may_be_computed_on_another_device_than_before_and_it_is_told(make_frozen, tmp_path: Path) -> None:
+    settings = {"mode": "knn", "neighbours": 5}
+    before = make_frozen(**settings).run()
+    frozen = make_frozen(**settings)
+    plan = frozen.folder.read_plan()
+    frozen.folder.write_plan({**plan, "config": {**plan["config"], "device": "cuda"}})
+    said = io.StringIO()
+    again = make_frozen(stream=said, **settings).run(resume=True)
+    assert "was on cuda and goes on on cpu" in said.getvalue()
+    assert again["test_accuracy"] == before["test_accuracy"]
