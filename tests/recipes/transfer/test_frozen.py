@@ -132,7 +132,7 @@ def test_the_flavour_of_others_weights_is_said(tmp_path: Path, weights: Path) ->
     assert pretrained.mean == (0.5, 0.5, 0.5)
 
 
-def test_features_may_be_computed_on_another_device_than_before_and_it_is_told(make_frozen, tmp_path: Path) -> None:
+def test_features_may_be_computed_on_another_device_than_before_and_it_is_told(make_frozen) -> None:
     settings = {"mode": "knn", "neighbours": 5}
     before = make_frozen(**settings).run()
     frozen = make_frozen(**settings)
