@@ -42,7 +42,8 @@ class UdaConfig(TrainConfig):
     stop_gradient: bool = True
     """Stop the gradient at the original's distribution. Off, the target drifts towards the prediction."""
     implementation: str = "official"
-    """Whose loss: official, or an implementation whose deviations are reproduced (see minivit/recipes/uda.py)."""
+    """Whose loss: official, or an implementation whose deviations are reproduced (see
+    minivit/recipes/uda/settings.py)."""
     forward: Literal["auto", "separate", "concatenated"] = "auto"
     """separate: the originals run first, without gradients; concatenated: labelled, original and augmented examples in
     one forward, as in the official code; auto: concatenated for a model with batch normalisation, else separate."""

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 import minivit as mv
 from minivit import ops
 from minivit.autograd.errors import DTypeError, ShapeError
-from minivit.recipes import uda
 from minivit.recipes.uda import (
     TSA_SCHEDULES,
     UdaSettings,
@@ -23,6 +22,7 @@ from minivit.recipes.uda import (
     tsa_threshold,
     uda_loss,
 )
+from minivit.recipes.uda import loss as uda
 
 # Training signal annealing
 

@@ -10,8 +10,7 @@ import pytest
 import minivit as mv
 from minivit import ops
 from minivit.autograd.errors import StopGradientError
-from minivit.recipes import uda
-from minivit.recipes.uda import UdaSettings, consistency_losses, entropies, uda_loss
+from minivit.recipes.uda import UdaSettings, consistency_losses, entropies, terms, uda_loss
 
 ETA = 0.25 + 0.75 * 0.5
 HALFWAY = {"tsa": "linear", "progress": 0.5, "confidence": 0.6}
@@ -95,7 +94,7 @@ def test_without_the_stop_it_does(batch):
 
 
 def test_a_forgotten_stop_is_refused(batch, monkeypatch):
-    monkeypatch.setattr(uda, "stop_gradient", lambda x: x)
+    monkeypatch.setattr(terms, "stop_gradient", lambda x: x)
     (labelled, original, augmented), labels = leaves(batch)
     with pytest.raises(StopGradientError, match="target_logits carries gradient"):
         uda_loss(labelled, labels, original, augmented, **HALFWAY)

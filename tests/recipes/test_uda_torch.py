@@ -84,8 +84,10 @@ OPTIONS = st.fixed_dictionaries(
 def test_values_and_gradients_agree_for_all_settings(seed, progress, options):
     (mine, my_gradients), (theirs, their_gradients) = both(seed, progress, options)
     np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-13)
+    largest = max(1.0, options.get("weight", 1.0) / options.get("temperature", 0.4))
     for ours, reference in zip(my_gradients, their_gradients, strict=True):
-        np.testing.assert_allclose(ours, reference, rtol=1e-10, atol=1e-13)
+        # Terms of up to the weight over the temperature may cancel.
+        np.testing.assert_allclose(ours, reference, rtol=1e-10, atol=1e-12 * largest)
 
 
 @pytest.mark.parametrize("name", IMPLEMENTATIONS)
