@@ -125,6 +125,13 @@ def functions() -> dict[str, Callable[..., Any]]:
         log_p, log_q = jax.nn.log_softmax(target / temperature), jax.nn.log_softmax(pred)
         return (jnp.exp(log_p) * (log_p - log_q)).sum(-1)
 
+    def mse_loss(pred: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
+        w = jnp.ones_like(pred) if weight is None else jnp.broadcast_to(weight, pred.shape)
+        losses = w * jnp.square(pred - target)
+        if reduction == "none":
+            return losses
+        return losses.sum() / (w.sum() if reduction == "mean" else 1.0)
+
     def both(value: Any) -> Any:
         return (value, value) if isinstance(value, int) else value
 
@@ -195,6 +202,7 @@ def functions() -> dict[str, Callable[..., Any]]:
         "min": jnp.min,
         "minimum": jnp.minimum,
         "mlp": lambda x, w1, b1, w2, b2, approximate: linear(gelu(linear(x, w1, b1), approximate), w2, b2),
+        "mse_loss": mse_loss,
         "multiply": jnp.multiply,
         "negative": jnp.negative,
         "pad": lambda x, widths, value: jnp.pad(x, widths, constant_values=value),

@@ -174,6 +174,14 @@ def kl_divergence(target: Any, pred: Any, temperature: float = 1.0) -> Any:
     return (p * np.log(p / q)).sum(-1)
 
 
+def mse_loss(pred: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
+    w = np.ones(pred.shape) if weight is None else np.broadcast_to(weight, pred.shape)
+    losses = w * (pred - target) ** 2
+    if reduction == "none":
+        return losses
+    return losses.sum() / (w.sum() if reduction == "mean" else 1.0)
+
+
 def batch_norm(
     x: Any, weight: Any = None, bias: Any = None, mean: Any = None, variance: Any = None, *, eps: float
 ) -> Any:

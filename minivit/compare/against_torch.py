@@ -92,6 +92,12 @@ def functions() -> dict[str, Callable[..., Any]]:
         log_p, log_q = functional.log_softmax(target / temperature, -1), functional.log_softmax(pred, -1)
         return functional.kl_div(log_q, log_p, reduction="none", log_target=True).sum(-1)
 
+    def mse_loss(pred: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
+        if weight is None:
+            return functional.mse_loss(pred, target, reduction=reduction)
+        losses, total = functional.mse_loss(pred, target, reduction="none") * weight, weight.expand(pred.shape).sum()
+        return losses if reduction == "none" else losses.sum() / (total if reduction == "mean" else 1.0)
+
     def unfold(x: Any, kernel_size: Any, stride: Any) -> Any:
         return x.unfold(2, kernel_size[0], stride[0]).unfold(3, kernel_size[1], stride[1]).permute(0, 1, 4, 5, 2, 3)
 
@@ -144,6 +150,7 @@ def functions() -> dict[str, Callable[..., Any]]:
         "min": over(torch.amin),
         "minimum": torch.minimum,
         "mlp": mlp,
+        "mse_loss": mse_loss,
         "multiply": torch.multiply,
         "negative": torch.negative,
         "pad": lambda x, widths, value: functional.pad(x, [n for pair in reversed(widths) for n in pair], value=value),

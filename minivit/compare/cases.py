@@ -257,6 +257,9 @@ def _losses(rng: np.random.Generator) -> list[Case]:
         Case("kl_divergence", (others, logits)),
         Case("kl_divergence", (others, logits), {"temperature": 0.4}),
         Case("kl_divergence", (others, logits), {"temperature": 0.4}, constant=(0,)),
+        *(Case("mse_loss", (logits, others), {"reduction": reduction}) for reduction in ("mean", "sum", "none")),
+        *(Case("mse_loss", (logits, others, probabilities), {"reduction": r}) for r in ("mean", "sum", "none")),
+        Case("mse_loss", (logits, others, weights[:, None]), {"reduction": "mean"}, constant=(1, 2)),
     ]
 
 

@@ -34,6 +34,7 @@ from minivit.ops.linear import linear
 from minivit.ops.matmul import matmul
 from minivit.ops.methods import attach as _attach
 from minivit.ops.mlp import mlp
+from minivit.ops.mse_loss import mse_loss
 from minivit.ops.namespace import TensorNamespace as _TensorNamespace
 from minivit.ops.patchify import patchify, unpatchify
 from minivit.ops.pooling import avg_pool2d, max_pool2d
@@ -99,6 +100,7 @@ __all__ = [
     "min",
     "minimum",
     "mlp",
+    "mse_loss",
     "multiply",
     "negative",
     "pad",

@@ -248,6 +248,7 @@ MIXED = {
     "probabilities": lambda here, there: ops.cross_entropy(there, here),
     "weights": lambda here, there: ops.cross_entropy(there, move(np.array([0, 2]), "standin"), 0.0, np.ones(2, "f4")),
     "attention mask": lambda here, there: ops.attention(there, there, there, np.ones((2, 2), bool)),
+    "squared error": lambda here, there: ops.mse_loss(here, there),
     "kl": lambda here, there: ops.kl_divergence(target_logits=here, pred_logits=there),
     "two of one kind": lambda here, there: there + mv.tensor(here, device="standin:1"),
 }

@@ -209,8 +209,8 @@ def reconstruction_loss(filled: Tensor, images: Array, hidden: Array, predicted:
     xp = array_module(images)
     count = predicted.sum(axis=(1, 2, 3)) * images.shape[1]  # (b,)
     weights = xp.where(hidden, 1.0, BORDER_WEIGHT) * predicted / count[:, None, None, None]
-    error = filled - Tensor(images)
-    return (error * error * Tensor(weights.astype(images.dtype))).sum((1, 2, 3))
+    weighted = Tensor(weights.astype(images.dtype))  # (b, 1, H, W)
+    return ops.mse_loss(filled, Tensor(images), weighted, reduction="none").sum((1, 2, 3))
 
 
 def fidelity(filled: Array, images: Array, hidden: Array, std: Any) -> dict[str, Array]:

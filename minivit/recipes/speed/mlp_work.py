@@ -87,8 +87,7 @@ class MlpWork:
 
         def step() -> Any:
             optimizer.zero_grad()
-            error = model(x) - y
-            loss = (error * error).mean()
+            loss = ops.mse_loss(model(x), y)
             loss.backward()
             optimizer.step()
             return loss.data
