@@ -35,7 +35,10 @@ from typing import Any, Literal
 
 import tyro
 
+from minivit import models
+from minivit.backend import mkl_found
 from minivit.backend.mkl import VARIABLE
+from minivit.backend.onednn import onednn_found
 from minivit.compare.rivals import torch_contender
 from minivit.recipes.results import write_result
 from minivit.recipes.speed import (
@@ -52,8 +55,9 @@ from minivit.recipes.speed.augmentation import measure_augmentations
 from minivit.recipes.speed.import_time import import_seconds
 from minivit.recipes.speed.preparation import summarize_times, time_steps
 
-BATCH, LABELLED, UNLABELLED = 128, 64, 448
+BATCH, LABELLED, UNLABELLED, EXAMPLES = 128, 64, 448, 32
 OWN = ("augment", "prefetch", "import")  # modes without a rival
+FLOAT32_ALONE = ("mlp", "augment", "import")
 
 
 @dataclass
@@ -66,7 +70,8 @@ class Options:
     model: str = "vit_tiny_cifar"
     """Of train and forward: a model's name."""
     batch: int | None = None
-    """Images in a step, of UDA the labelled ones: 128 of train and forward, 64 of UDA, the preset's of run."""
+    """Images in a step, of UDA the labelled ones: 128 of train and forward, 64 of UDA, the preset's of run; 32 examples
+    of mlp."""
     unlabelled: int = UNLABELLED
     """Of uda and prefetch: unlabelled images in a step; of augment: images in a batch."""
     dataset: Literal["cifar10", "shapes", "digits"] = "cifar10"
@@ -87,15 +92,24 @@ class Options:
     mkl: bool = False
     """Compute our large products by MKL, whatever the processor (extra mkl); otherwise by NumPy alone."""
     precision: Literal["float32", "bf16"] = "float32"
-    """Of train, forward, run and uda: bf16 multiplies in bfloat16, on processors that can; PyTorch does by autocast."""
+    """Of train, forward, run, uda and prefetch: bf16 multiplies in bfloat16, on processors that can (extra bf16);
+    PyTorch does by autocast."""
     against: Literal["none", "torch"] = "none"
-    """Of all but augment and prefetch: the rival."""
+    """Of all but augment, prefetch and import: the rival."""
     json: bool = False
     """Print one JSON object as the last line."""
     out: Path | None = None
     """Write the result, with where it was measured, to this file."""
 
     def __post_init__(self) -> None:
+        least = {"batch": 1, "unlabelled": 1, "steps": 1, "warmup": 0, "rounds": 1, "threads": 0, "micro_batch": 1}
+        for name, lowest in least.items():
+            if (value := getattr(self, name)) is not None and value < lowest:
+                raise SystemExit(f"error: --{name.replace('_', '-')} has to be at least {lowest}, got {value}")
+        if self.mode in OWN and self.against != "none":
+            raise SystemExit(f"error: --mode {self.mode} has no rival; leave out --against")
+        if self.mode in FLOAT32_ALONE and self.precision != "float32":
+            raise SystemExit(f"error: --mode {self.mode} is measured in float32; leave out --precision")
         self.steps = self.steps or (2000 if self.mode == "mlp" else 8)
         if self.warmup is None:
             self.warmup = 200 if self.mode == "mlp" else 2
@@ -108,7 +122,7 @@ def work_of(options: Options) -> Work:
     common: dict[str, Any] = {"threads": options.threads, "micro_batch": options.micro_batch}
     settings = {"precision": options.precision}
     if options.mode == "mlp":
-        return MlpWork()
+        return MlpWork(options.batch or EXAMPLES)
     if options.mode == "run":
         return RunWork("supervised", options.dataset, options.batch, settings=settings, **common)
     if options.mode in ("uda", "prefetch"):
@@ -116,6 +130,7 @@ def work_of(options: Options) -> Work:
             "uda", options.dataset, options.batch or LABELLED, options.unlabelled, settings=settings, **common
         )
     training = options.mode == "train"
+    models.find(options.model)  # an unknown name is told here, not by another process
     return ModelWork(
         options.model, {}, training, options.batch or BATCH, options.optimizer, precision=options.precision, **common
     )
@@ -181,12 +196,28 @@ def measure_import(options: Options) -> dict[str, Any]:
     return {"mode": options.mode, **found}
 
 
+def require_libraries(options: Options) -> None:
+    """Raise where an extra that is asked for is not installed. It is not loaded: its memory is to be a contender's."""
+    if options.mkl and mkl_found() is None:
+        raise RuntimeError('--mkl needs the extra mkl: pip install "minivit[mkl]" (x86-64, Linux or Windows)')
+    if options.precision == "bf16" and onednn_found() is None:
+        raise RuntimeError('--precision bf16 needs the extra bf16: pip install "minivit[bf16]" (x86-64, Linux)')
+
+
 def main(options: Options) -> int:
+    """Measure, print, and write the result; 1 for anything wrong that a person can mend."""
+    try:
+        measure(options)
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def measure(options: Options) -> None:
     """Measure, print, and write the result."""
     begun = time.monotonic()
-    if options.mode in OWN and options.against != "none":
-        print(f"error: --mode {options.mode} has no rival; leave out --against", file=sys.stderr)
-        return 1
+    require_libraries(options)
     os.environ[VARIABLE] = str(int(options.mkl))  # of our process too, which takes it over
     measurements = {"augment": compare_augmentations, "prefetch": compare_preparation, "import": measure_import}
     summary = {"mkl": options.mkl, **measurements.get(options.mode, compare_frameworks)(options)}
@@ -198,7 +229,6 @@ def main(options: Options) -> int:
         write_result(options.out, summary, command=command, seed=0, wall_seconds=seconds, packages=packages)
     if options.json:
         print(json.dumps(summary))
-    return 0
 
 
 if __name__ == "__main__":

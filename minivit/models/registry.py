@@ -152,11 +152,8 @@ def find(name: str) -> Config:
     """
     if name not in CONFIGS:
         near = difflib.get_close_matches(name, CONFIGS, n=3, cutoff=0.4)
-        raise ValueError(
-            f"unknown model {name!r}; "
-            + (f"did you mean {', '.join(near)}? " if near else "")
-            + f"All models: {', '.join(CONFIGS)}"
-        )
+        nearest = f"; did you mean {', '.join(near)}?" if near else "."
+        raise ValueError(f"unknown model {name!r}{nearest} All models: {', '.join(CONFIGS)}")
     return CONFIGS[name]
 
 

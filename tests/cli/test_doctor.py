@@ -135,6 +135,12 @@ def test_mkl_and_why_it_is_used_or_not(monkeypatch, variable: str, avx512: bool,
     assert text in finding.text
 
 
+def test_an_mkl_that_cannot_be_used_has_a_line_and_stops_no_other(monkeypatch) -> None:
+    monkeypatch.setenv("MINIVIT_MKL", "yes")
+    monkeypatch.setattr(mkl, "_CHOICE", mkl._Choice())
+    assert "GFLOP/s" in by_name(doctor._processor())["speed"].text
+
+
 def test_bfloat16_and_why_there_is_none(monkeypatch) -> None:
     monkeypatch.setattr(doctor, "load_onednn", lambda: SimpleNamespace(version="3.9"))
     (finding,) = doctor._bfloat16()

@@ -73,10 +73,21 @@ def test_the_uda_step_is_timed_with_and_without_augmentation_ahead_of_it(tmp_pat
     assert 0 < result["preparation_share"] < 1
 
 
-def test_augmentation_has_no_rival() -> None:
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--mode", "prefetch", "--against", "torch"], "--mode prefetch has no rival; leave out --against"),
+        (["--batch", "0"], "--batch has to be at least 1, got 0"),
+        (["--mode", "mlp", "--precision", "bf16"], "--mode mlp is measured in float32; leave out --precision"),
+        (["--model", "vit_tny_cifar"], "unknown model 'vit_tny_cifar'; did you mean vit_tiny_cifar"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_a_line(arguments: list[str], said: str) -> None:
     with pytest.raises(subprocess.CalledProcessError) as refused:
-        run("--mode", "prefetch", "--against", "torch")
-    assert "--mode prefetch has no rival" in refused.value.stderr
+        run(*arguments)
+    assert refused.value.returncode == 1
+    assert refused.value.stderr.startswith(f"error: {said}")
+    assert refused.value.stderr.count("\n") == 1
 
 
 def test_the_import_is_timed_beside_numpys() -> None:

@@ -131,5 +131,5 @@ def test_the_small_resnet_is_as_large_as_the_small_transformer():
 def test_an_unknown_name_gets_the_nearest_ones():
     with pytest.raises(ValueError, match=r"unknown model 'vit_smal_patch16_224'; did you mean vit_small_patch16_224"):
         models.create("vit_smal_patch16_224")
-    with pytest.raises(ValueError, match=r"unknown model 'q'; All models: vit_tiny_patch16_224, "):
+    with pytest.raises(ValueError, match=r"unknown model 'q'\. All models: vit_tiny_patch16_224, "):
         models.create("q")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from contextlib import AbstractContextManager
 from functools import partial
 
@@ -10,7 +11,15 @@ from minivit.recipes.speed import Contender, MlpWork, ModelWork, RunWork, Step, 
 
 
 def torch_contender(work: Work) -> Contender:
-    """PyTorch for `minivit.recipes.speed.alternate`: without our MKL, which would take the place of its own."""
+    """PyTorch for `minivit.recipes.speed.alternate`: without our MKL, which would take the place of its own.
+
+    Raises
+    ------
+    ImportError
+        If PyTorch is not installed.
+    """
+    if importlib.util.find_spec("torch") is None:  # nothing is imported: it would count in the memory of our side
+        raise ImportError("PyTorch, to measure against, is not installed: pip install torch")
     return Contender(partial(start_torch, work), {VARIABLE: "0"})
 
 

@@ -90,7 +90,7 @@ def alternate(
     ValueError
         If there is no step, no round, or no contender.
     ContenderError
-        If a process fails: with what it raised.
+        If a process fails: with what it raised, and where.
     """
     if steps < 1 or rounds < 1 or warmup < 0 or not contenders:
         raise ValueError(
@@ -131,12 +131,11 @@ class _Process:
             answer = self.connection.recv()
         except (EOFError, OSError):
             self.process.join(5.0)
-            raise ContenderError(
-                f"the process of {self.name} ended without a word, exit code {self.process.exitcode}; -9 is what is "
-                "left of one that took too much memory"
-            ) from None
+            code = self.process.exitcode
+            reason = "; -9 is what is left of one that took too much memory" if code == -9 else ""
+            raise ContenderError(f"the process of {self.name} ended without a word, exit code {code}{reason}") from None
         if isinstance(answer, str):
-            raise ContenderError(f"{self.name} failed:\n{answer}")
+            raise ContenderError(f"{self.name} failed: {answer}")
         times, losses = answer
         return times, losses
 
@@ -185,8 +184,8 @@ def _serve(connection: Connection, start: Callable[[], AbstractContextManager[St
                 except EOFError:
                     return
                 connection.send(_steps(step, steps, seconds))
-    except BaseException:  # noqa: BLE001 - told to the caller
-        connection.send(traceback.format_exc())
+    except BaseException as error:  # noqa: BLE001 - told to the caller
+        connection.send(f"{type(error).__name__}: {error}\n\n{traceback.format_exc()}")
 
 
 def _steps(step: Step, steps: int, seconds: float) -> tuple[list[float], list[float]]:

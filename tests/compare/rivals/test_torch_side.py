@@ -1,6 +1,7 @@
 """PyTorch does the same work: the losses agree step by step, as far as float32 does."""
 
 import dataclasses
+import importlib.util
 from types import SimpleNamespace
 
 import numpy as np
@@ -136,3 +137,9 @@ def test_the_rival_has_one_learning_rate_for_all_layers():
     config = dataclasses.replace(ModelWork().config, layer_decay=0.5)
     with pytest.raises(ValueError, match="layer_decay has to be 1"):
         TorchOptimizer(torch_twin(model)[0], model, config)
+
+
+def test_without_pytorch_there_is_no_rival(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(ImportError, match="PyTorch, to measure against, is not installed: pip install torch"):
+        torch_contender(MlpWork())
