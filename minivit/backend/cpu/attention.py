@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minivit.backend.cpu.blocks import Array, exp2, floats, pieces
+from minivit.backend.cpu.blocks import Array, exp2, floats, pieces, times_vector
 from minivit.backend.cpu.softmax import SAFE, shift_rows
 from minivit.backend.pool import empty, empty_like
 
@@ -122,7 +122,7 @@ def attend(q: Array, k: Array, v: Array, mask: Array | None, scale: float, y: Ar
             scores += mask[part]
             shift_rows(rows)
             np.exp(rows, out=rows)
-        np.divide(1.0, rows @ ones, out=z[part].reshape(-1))
+        np.divide(1.0, times_vector(rows, ones), out=z[part].reshape(-1))
         np.matmul(scores, v[part], out=y[part])
         y[part] *= z[part]
     return e, z, y

@@ -17,6 +17,11 @@ Array: TypeAlias = Any
 CHUNK_BYTES = 1 << 18
 """Bytes of one array worked on at once: small enough for the cache, large enough for the calls to cost little."""
 
+FLAGGED = 5
+"""Columns of a float32 matrix whose product with a vector may warn for nothing. OpenBLAS (0.3.31, on AVX-512) computes
+on whatever lies beside its numbers on the stack, and drops it: the product is right, but a signalling NaN there leaves
+the processor's flag for invalid values, of which NumPy then warns. `numpy.vecdot` goes another way."""
+
 FLOATS = {np.dtype(np.float32), np.dtype(np.float64)}
 
 
@@ -62,6 +67,11 @@ def pieces(length: int, bytes_each: int, chunk_bytes: int = CHUNK_BYTES) -> Iter
 def column_sums(x: Array) -> Array:
     """(R, D) -> (D,), as a product with ones: the matrix-vector product runs at the speed of memory."""
     return np.ones(x.shape[0], x.dtype) @ x
+
+
+def times_vector(x: Array, v: Array) -> Array:
+    """(R, D) (D,) -> (R,). With a v of ones, it takes less time than sums over short rows."""
+    return np.vecdot(x, v) if len(v) == FLAGGED else x @ v
 
 
 def scalars(dtype: np.dtype[Any], *values: float) -> tuple[Array, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minivit.backend.cpu.blocks import Array, as_rows, column_sums, floats, pieces
+from minivit.backend.cpu.blocks import Array, as_rows, column_sums, floats, pieces, times_vector
 from minivit.backend.pool import empty, empty_like
 
 keeps = ("weight",)
@@ -39,7 +39,7 @@ def _normalize(rows: Array, weight: Array, bias: Array, eps: float, n: Array, r:
     average = np.full(D, 1 / D, rows.dtype)
     for part in pieces(rows.shape[0], D * rows.itemsize):
         n_part, r_part, y_part = n[part], r[part], y[part]
-        np.subtract(rows[part], (rows[part] @ average)[:, None], out=n_part)  # centered
+        np.subtract(rows[part], times_vector(rows[part], average)[:, None], out=n_part)  # centered
         np.vecdot(n_part, n_part, out=r_part[:, 0])
         r_part *= 1 / D  # var
         r_part += eps
@@ -76,9 +76,9 @@ def backward(
         dweight += column_sums(dy_n)  # y = n * weight + bias
         if dx is not None:
             dx_part = dx[part]
-            mean_dn_n = dy_n @ weight_over_d
+            mean_dn_n = times_vector(dy_n, weight_over_d)
             np.multiply(dy_part, weight, out=dx_part)  # dn
-            dx_part -= (dy_part @ weight_over_d)[:, None]  # through the mean
+            dx_part -= times_vector(dy_part, weight_over_d)[:, None]  # through the mean
             dx_part -= np.multiply(n_part, mean_dn_n[:, None], out=dy_n)  # through the variance, in r
             dx_part *= r[part]
     return (

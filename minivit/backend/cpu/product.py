@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minivit.backend.cpu.blocks import Array
+from minivit.backend.cpu.blocks import FLAGGED, Array
 from minivit.backend.mkl import mkl_in_use
 from minivit.backend.precision import bf16_products
 
@@ -18,7 +18,11 @@ def matmul(a: Array, b: Array, out: Array) -> Array:
     if onednn is not None and out.ndim == 2 and a.dtype == b.dtype == out.dtype == np.float32:
         onednn.matmul(a, b, out)
         return out
-    mkl = mkl_in_use()
-    if mkl is None or out.size * a.shape[-1] < WORTH or not mkl.matmul(a, b, out):
+    mkl, inner = mkl_in_use(), a.shape[-1]
+    if mkl is not None and out.size * inner >= WORTH and mkl.matmul(a, b, out):
+        return out
+    if inner == FLAGGED and 1 in out.shape[-2:]:
+        np.vecdot(a[..., :, None, :], b.swapaxes(-1, -2)[..., None, :, :], out=out)
+    else:
         np.matmul(a, b, out=out)
     return out

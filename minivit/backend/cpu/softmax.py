@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minivit.backend.cpu.blocks import Array, as_rows, floats, pieces
+from minivit.backend.cpu.blocks import Array, as_rows, floats, pieces, times_vector
 from minivit.backend.pool import empty_like
 
 SAFE = 20.0
@@ -40,7 +40,7 @@ def forward(x: Array, *, axis: int) -> tuple[Array, Array]:
         np.copyto(e, rows[part])
         shift_rows(e)
         np.exp(e, out=e)
-        e /= (e @ ones)[:, None]
+        e /= times_vector(e, ones)[:, None]
     p = p.reshape(x.shape)
     return p, p
 
@@ -64,7 +64,7 @@ def log_forward(x: Array, *, axis: int) -> tuple[Array, Array]:
         shifted = y[part]
         np.subtract(rows[part], rows[part].max(-1, keepdims=True), out=shifted)
         e = np.exp(shifted, out=empty_like(shifted))
-        shifted -= np.log(e @ ones)[:, None]
+        shifted -= np.log(times_vector(e, ones))[:, None]
     y = y.reshape(x.shape)
     return y, y
 
@@ -76,6 +76,6 @@ def log_backward(dy: Array, saved: Array, x: Any, *, wanted: tuple[bool, ...], a
     ones = np.ones(dy.shape[1], dy.dtype)
     for part in pieces(dy.shape[0], dy.shape[1] * dy.itemsize):
         np.exp(y[part], out=dx[part])
-        dx[part] *= (dy[part] @ ones)[:, None]
+        dx[part] *= times_vector(dy[part], ones)[:, None]
         np.subtract(dy[part], dx[part], out=dx[part])
     return (dx.reshape(x.shape),)

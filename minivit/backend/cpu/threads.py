@@ -65,10 +65,9 @@ class Workers:
         if self._blas is not None:
             self._blas.__enter__()
         self._inboxes: list[queue.SimpleQueue[Any]] = [queue.SimpleQueue() for _ in range(self.count - 1)]
-        self._outbox: queue.SimpleQueue[tuple[int, Any, BaseException | None]] = queue.SimpleQueue()
         self._busy = threading.Lock()
         self._threads = [
-            threading.Thread(target=_serve, args=(inbox, self._outbox), name=f"minivit-worker-{i}", daemon=True)
+            threading.Thread(target=_serve, args=(inbox,), name=f"minivit-worker-{i}", daemon=True)
             for i, inbox in enumerate(self._inboxes, 1)
         ]
         for thread in self._threads:
@@ -94,11 +93,13 @@ class Workers:
             raise RuntimeError("Workers.run: these workers are closed; make new ones")
         if not self._busy.acquire(blocking=False):
             raise RuntimeError("Workers.run: the workers are busy; a worker cannot start work on its own colleagues")
+        # Of this run alone: one that Ctrl-C cuts short leaves outcomes behind, which are none of the next one.
+        outbox: queue.SimpleQueue[tuple[int, Any, BaseException | None]] = queue.SimpleQueue()
         try:
             for worker, inbox in enumerate(self._inboxes, 1):
-                inbox.put((worker, contextvars.copy_context(), function))
+                inbox.put((worker, contextvars.copy_context(), function, outbox))
             outcomes = [_attempt(0, function)]
-            outcomes += [self._outbox.get() for _ in self._inboxes]
+            outcomes += [outbox.get() for _ in self._inboxes]
         finally:
             self._busy.release()
         outcomes.sort(key=lambda outcome: outcome[0])
@@ -126,9 +127,9 @@ class Workers:
         self.close()
 
 
-def _serve(inbox: queue.SimpleQueue[Any], outbox: queue.SimpleQueue[Any]) -> None:
+def _serve(inbox: queue.SimpleQueue[Any]) -> None:
     while (work := inbox.get()) is not None:
-        worker, context, function = work
+        worker, context, function, outbox = work
         outcomes = [context.run(_attempt, worker, function)]
         # Before the caller hears of the end: it may then rely on nothing but its own references to its arrays.
         del work, context, function

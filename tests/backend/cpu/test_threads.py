@@ -99,12 +99,29 @@ def test_the_work_is_let_go_before_the_caller_hears_of_its_end():
 
     inbox, outbox, work = queue.SimpleQueue(), Outbox(), Work()
     gone = weakref.ref(work)
-    inbox.put((1, contextvars.copy_context(), work))
+    inbox.put((1, contextvars.copy_context(), work, outbox))
     inbox.put(None)
     del work
-    _serve(inbox, outbox)
+    _serve(inbox)
     assert seen == [True]
     assert outbox.get() == (1, 1, None)
+
+
+def test_a_run_that_is_interrupted_leaves_nothing_to_the_next(monkeypatch):
+    """Ctrl-C while the caller waits for the others."""
+    go_on, real = threading.Event(), queue.SimpleQueue
+
+    class Interrupted(real):
+        def get(self):
+            raise KeyboardInterrupt
+
+    with Workers(2) as workers:
+        monkeypatch.setattr("queue.SimpleQueue", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            workers.run(lambda worker: go_on.wait(30) if worker else None)
+        monkeypatch.setattr("queue.SimpleQueue", real)
+        go_on.set()
+        assert workers.run(lambda worker: worker * 10) == [0, 10]
 
 
 def test_misuse_is_refused():
