@@ -69,6 +69,14 @@ def test_generated_regions_are_up_to_date(page: Path) -> None:
     assert make_tables.fill(text) == text, "run python docs/make_tables.py"
 
 
+@pytest.mark.parametrize("page", make_tables.pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_line_begins_with_a_value_in_the_text(page: Path) -> None:
+    """A comment at the beginning of a line ends the paragraph: https://spec.commonmark.org/0.31.2/#html-blocks."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    begun = [line for line in lines if line.lstrip().startswith("<!-- results:") and "<!-- /results -->" in line]
+    assert not begun, "join the line with the one before"
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "docs" / "results").glob("**/*.json")), ids=lambda path: path.name)
 def test_stored_results_say_where_they_come_from(path: Path) -> None:
     assert read_result(path)["commit"], f"{path.name} was measured outside a checkout: no one could repeat it"
