@@ -40,6 +40,8 @@ class Backend:
         The error function, which NumPy itself lacks.
     use : callable
         device -> None: make it the one that this thread computes on, where a library has such a thing.
+    wait : callable
+        () -> None: return when the device has done all that this thread gave it to do.
     F : ArrayNamespace
         The namespace that the text of an op is written against.
     """
@@ -52,6 +54,7 @@ class Backend:
     to_host: Callable[[Array], np.ndarray]
     erf: Callable[[Array], Array]
     use: Callable[[str], None] = lambda _: None
+    wait: Callable[[], None] = lambda: None
     F: ArrayNamespace = field(init=False)
 
     def __post_init__(self) -> None:
@@ -104,6 +107,7 @@ def _cupy_backend() -> Backend:
         to_host=cupy.asnumpy,
         erf=erf,
         use=lambda device: cupy.cuda.Device(_cuda_index(device)).use(),
+        wait=lambda: cupy.cuda.get_current_stream().synchronize(),
     )
     register_backend(backend)
     return backend

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -75,7 +75,7 @@ class Profiler(Hook):
         self._running: list[_Running] = []
         self._begun = self._mark = time.perf_counter()  # _mark: the end of the last op, noted down
         self._direction: str | None = None  # of the last op
-        self._device: Any = None
+        self._wait: Callable[[], None] = lambda: None  # for the device of the last op
 
     @property
     def times(self) -> dict[tuple[str, str], OpTime]:
@@ -131,8 +131,8 @@ class Profiler(Hook):
 
     def _start(self, direction: str, given: tuple[Any, ...]) -> None:
         arrays = [_array(value) for value in given]
-        if arrays and self._device is None and (module := backend_of(arrays[0]).module).__name__ == "cupy":
-            self._device = module
+        if arrays:
+            self._wait = backend_of(arrays[0]).wait
         self._wait()
         now = time.perf_counter()
         if not self._running:
@@ -177,11 +177,6 @@ class Profiler(Hook):
         if self._direction is None:
             return "rest"
         return "forward" if self._direction == direction == "forward" else "backward"
-
-    def _wait(self) -> None:
-        """Let a GPU finish what it was given; nothing to wait for on the CPU."""
-        if self._device is not None:
-            self._device.cuda.get_current_stream().synchronize()
 
     def __str__(self) -> str:
         from minivit.inspect.profile_table import op_table

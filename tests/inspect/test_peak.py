@@ -31,17 +31,8 @@ def test_a_real_clock_gives_a_speed() -> None:
 
 def test_a_device_is_waited_for(monkeypatch) -> None:
     waited = []
-    backend = backend_for_device("cpu")
-
-    class Module:
-        matmul = staticmethod(np.matmul)
-
-        class cuda:  # noqa: N801 - CuPy's name
-            @staticmethod
-            def get_current_stream():
-                return type("Stream", (), {"synchronize": lambda _: waited.append(1)})()
-
-    device = SimpleNamespace(name="cuda", module=Module, from_host=backend.from_host)
+    cpu = backend_for_device("cpu")
+    device = SimpleNamespace(name="cuda", module=np, from_host=cpu.from_host, wait=lambda: waited.append(1))
     monkeypatch.setattr(peak, "backend_for_device", lambda _: device)
     monkeypatch.setattr(peak, "time", Clock())
     assert matrix_product_speed("cpu", side=4, seconds=0.0) == 2 * 4**3 / 0.25

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from minivit.backend.cpu.blocks import Array, constants, exp2, floats, pieces
 from minivit.backend.erf import erf
-from minivit.backend.mkl import load_mkl, mkl_in_use
+from minivit.backend.mkl import mkl_in_use
 from minivit.backend.pool import empty, empty_like
 
 LOG2_E = math.log2(math.e)
@@ -52,13 +54,14 @@ def value_and_slope(x: Array, y: Array, slope: Array | None, approximate: str) -
 
     float32 holds both to an absolute error of 4 * 2^-23 * max(1, |x|).
     """
-    run = _exact_mkl if approximate == "none" and mkl_in_use() is not None else _PIECES[approximate][x.dtype]
+    mkl = mkl_in_use() if approximate == "none" else None
+    run = _PIECES[approximate][x.dtype] if mkl is None else partial(_from_erf, mkl.erf)
     with np.errstate(over="ignore", under="ignore"):  # 2^u may well be infinite: Phi is then 0
         for part in pieces(x.size, x.itemsize):
             run(x[part], y[part], None if slope is None else slope[part])
 
 
-def _exact_single(x: Array, y: Array, slope: Array | None) -> None:
+def _from_fit(x: Array, y: Array, slope: Array | None) -> None:
     """y = x Phi(x), y' = Phi(x) + x phi(x), with Phi from the fit above."""
     far, half_log2_e, density = constants(x.dtype, FAR[x.dtype], -0.5 * LOG2_E, DENSITY)
     near, s, u, q = empty((4, x.size), x.dtype)
@@ -78,28 +81,12 @@ def _exact_single(x: Array, y: Array, slope: Array | None) -> None:
     np.multiply(x, u, out=y)
 
 
-def _exact_double(x: Array, y: Array, slope: Array | None) -> None:
-    """y = x Phi(x), y' = Phi(x) + x phi(x), with Phi(x) = (1 + erf(x / sqrt 2)) / 2."""
-    cdf = erf(x * math.sqrt(0.5))
-    cdf += 1.0
-    cdf *= 0.5
-    if slope is not None:
-        near = np.clip(x, -FAR[x.dtype], FAR[x.dtype])
-        np.multiply(near, near, out=slope)
-        slope *= -0.5
-        np.exp(slope, out=slope)
-        slope *= near
-        slope *= DENSITY  # x phi(x)
-        slope += cdf
-    np.multiply(x, cdf, out=y)
-
-
-def _exact_mkl(x: Array, y: Array, slope: Array | None) -> None:
-    """y = x Phi(x), y' = Phi(x) + x phi(x), with Phi(x) = (1 + erf(x / sqrt 2)) / 2 and erf from MKL."""
+def _from_erf(erf: Callable[[Array], Any], x: Array, y: Array, slope: Array | None) -> None:
+    """y = x Phi(x), y' = Phi(x) + x phi(x), with Phi(x) = (1 + erf(x / sqrt 2)) / 2; `erf` is computed in place."""
     root_half, half, half_log2_e, density = constants(x.dtype, math.sqrt(0.5), 0.5, -0.5 * LOG2_E, DENSITY)
     cdf, s = empty((2, x.size), x.dtype)
     np.multiply(x, root_half, out=cdf)
-    load_mkl().erf(cdf)
+    erf(cdf)
     cdf *= half
     cdf += half
     if slope is not None:
@@ -110,6 +97,10 @@ def _exact_mkl(x: Array, y: Array, slope: Array | None) -> None:
         s *= density  # x phi(x)
         np.add(cdf, s, out=slope)
     np.multiply(x, cdf, out=y)
+
+
+def _erf_in_place(x: Array) -> None:
+    x[...] = erf(x)
 
 
 def _tanh(x: Array, y: Array, slope: Array | None) -> None:
@@ -150,4 +141,7 @@ def _polynomial(s: Array, coefficients: tuple[Array, ...], out: Array) -> None:
 
 
 _SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
-_PIECES = {"none": {_SINGLE: _exact_single, _DOUBLE: _exact_double}, "tanh": {_SINGLE: _tanh, _DOUBLE: _tanh}}
+_PIECES: dict[str, dict[Any, Callable[[Array, Array, Array | None], None]]] = {
+    "none": {_SINGLE: _from_fit, _DOUBLE: partial(_from_erf, _erf_in_place)},
+    "tanh": {_SINGLE: _tanh, _DOUBLE: _tanh},
+}
