@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from minivit import augment
 from minivit.data import draw_shapes, load_shapes
-from minivit.interop.atomic import written_whole
+from minivit.files import written_whole
 
 ROOT = Path(__file__).resolve().parent.parent
 FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"

@@ -16,7 +16,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from minivit.interop.atomic import written_whole
+from minivit.files import written_whole
 from minivit.models.positions import METHODS, resize_positions
 
 ROOT = Path(__file__).resolve().parent.parent

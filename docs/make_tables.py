@@ -31,8 +31,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from minivit.files import write_text
 from minivit.recipes.comparison import in_percent, in_words
-from minivit.recipes.results import read_result, write_text
+from minivit.recipes.results import read_result
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"

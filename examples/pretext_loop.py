@@ -26,6 +26,7 @@ import tyro
 
 from minivit import interop
 from minivit.backend import backend_for_device
+from minivit.files import write_text
 from minivit.recipes.comparison import compare_methods, comparison_table
 from minivit.recipes.comparison_pictures import draw_comparison
 from minivit.recipes.config import TrainConfig
@@ -35,7 +36,7 @@ from minivit.recipes.pretext.config import PretextConfig
 from minivit.recipes.pretext.presets import pretext_preset
 from minivit.recipes.pretext.pretraining import Pretraining
 from minivit.recipes.program import exit_code, load_images, repeatable_command, run_to_result
-from minivit.recipes.results import write_result, write_text
+from minivit.recipes.results import write_result
 from minivit.recipes.studies import accuracy_of, finished_or_trained
 from minivit.recipes.trainer import Trainer
 from minivit.recipes.transfer.config import TransferConfig

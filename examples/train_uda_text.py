@@ -32,11 +32,11 @@ STARTED = time.monotonic()
 import tyro  # noqa: E402
 
 from minivit.data.text import TextSplits, export_lines, load_docstrings, load_imdb, without_copies  # noqa: E402
+from minivit.files import write_text  # noqa: E402
 from minivit.recipes.console import Console  # noqa: E402
 from minivit.recipes.figures import style  # noqa: E402
 from minivit.recipes.pictures import draw_learning_curve  # noqa: E402
 from minivit.recipes.program import exit_code  # noqa: E402
-from minivit.recipes.results import write_text  # noqa: E402
 from minivit.recipes.semi_supervised_text import SemiSupervisedText, training_corpus  # noqa: E402
 from minivit.recipes.text_config import TextConfig  # noqa: E402
 from minivit.recipes.text_presets import TRIALS, text_preset  # noqa: E402

@@ -25,12 +25,13 @@ import tyro  # noqa: E402
 
 from minivit import data, models  # noqa: E402
 from minivit.backend import backend_for_device  # noqa: E402
+from minivit.files import write_text  # noqa: E402
 from minivit.recipes.config import TrainConfig  # noqa: E402
 from minivit.recipes.console import Console  # noqa: E402
 from minivit.recipes.data_size import AUGMENTATIONS, TRAINING, by_size, crossings, curves, draw_sizes, size_table  # noqa: E402
 from minivit.recipes.presets import preset_settings  # noqa: E402
 from minivit.recipes.program import exit_code, load_images, repeatable_command, run_to_result  # noqa: E402
-from minivit.recipes.results import write_result, write_text  # noqa: E402
+from minivit.recipes.results import write_result  # noqa: E402
 from minivit.recipes.studies import accuracy_of, finished_or_trained  # noqa: E402
 from minivit.recipes.supervised import Supervised  # noqa: E402
 from minivit.recipes.trainer import Trainer  # noqa: E402

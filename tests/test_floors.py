@@ -17,7 +17,7 @@ PACKAGE = ROOT / "minivit"
 
 # Bottom to top. Rooms on one floor do not import from each other.
 FLOORS = [
-    {"version"},
+    {"version", "files"},
     {"backend"},
     {"autograd"},
     {"ops"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import numpy as np
 from minivit.data.dataset import Dataset, DatasetError, Images, Labels, Splits, channel_statistics
 from minivit.data.photo_files import PhotoFiles
 from minivit.data.split import stratified_split
+from minivit.files import write_text
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -126,12 +128,8 @@ def _stored_split(root: Path, found: list[tuple[Path, int]], seed: int) -> dict[
 
 def _store_split(root: Path, parts: dict[str, set[str]], seed: int) -> None:
     text = json.dumps({"seed": seed, **{name: sorted(names) for name, names in parts.items()}}, indent=1)
-    temporary = root / f".{SPLIT_FILE}.{os.getpid()}.tmp"
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, root / SPLIT_FILE)
-    except OSError:  # a folder that can only be read: the same images and seed give the same split again
-        return
+    with suppress(OSError):  # a folder that can only be read: the same images and seed give the same split again
+        write_text(root / SPLIT_FILE, text)
 
 
 def _entries(folder: Path) -> list[Path]:

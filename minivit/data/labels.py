@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +15,7 @@ from minivit.backend.random import generator
 from minivit.data.cifar import CIFAR100
 from minivit.data.dataset import Dataset, DatasetError, Indices
 from minivit.data.text.dataset import TokenDataset
+from minivit.files import write_text
 
 # Byte-for-byte copies of test images in the training set as published. CIFAR-10, digits and shapes have none. For
 # CIFAR-100, `meta/duplicates_cifar100.csv` of B. Barz and J. Denzler, "Do we train on test data? Purging CIFAR of
@@ -55,20 +55,7 @@ class LabelSplit:
             "labelled": self.labelled.tolist(),
             "unlabelled": self.unlabelled.tolist(),
         }
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=target.parent, prefix=f".{target.name}.", suffix=".tmp", delete=False
-        ) as file:
-            try:
-                json.dump(fields, file)
-                file.flush()
-                os.fsync(file.fileno())
-                os.chmod(file.name, 0o644)
-                os.replace(file.name, target)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
+        write_text(path, json.dumps(fields))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], dataset: Examples) -> Self:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import math
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from minivit.autograd import Tensor, backward, enable_grad, hooked, unrolled
+from minivit.files import write_text
 from minivit.inspect.graph_norms import GradientNorms
 from minivit.inspect.graph_parts import Parts, parts_of
 from minivit.inspect.graph_picture import picture_of
@@ -53,18 +53,8 @@ class Graph:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the SVG to a file, under a temporary name first: a reader sees a whole picture or none."""
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(self.svg)
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        return target
+        write_text(path, self.svg)
+        return Path(path)
 
     def _repr_svg_(self) -> str:
         return self.svg

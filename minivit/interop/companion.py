@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from minivit.interop.atomic import written_whole
+from minivit.files import written_whole
 from minivit.interop.errors import WeightsError
 
 LARGEST = 16 * 2**20  # bytes; the names of ImageNet-21k's classes, twice, take two million

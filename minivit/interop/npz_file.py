@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minivit.interop.atomic import written_whole
+from minivit.files import written_whole
 from minivit.interop.errors import WeightsError
 from minivit.interop.safetensors_file import widened_bfloat16
 from minivit.interop.zip_file import opened

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from minivit.interop.atomic import written_whole
+from minivit.files import written_whole
 from minivit.interop.errors import WeightsError
 from minivit.interop.onnx_resnet import resnet
 from minivit.interop.onnx_vit import vision_transformer

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from safetensors.numpy import save_file
 
-from minivit.interop.atomic import written_whole
+from minivit.files import written_whole
 from minivit.interop.companion import json_object
 from minivit.interop.errors import WeightsError
 

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from minivit.interop.atomic import written_whole
+from minivit.files import written_whole
 
 INK, BLUE, RED, GREY = "#333333", "#4477aa", "#cc6677", "#999999"
 COLOURS = (RED, BLUE, GREY, "#ddaa33", "#117733", "#aa4499")

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from minivit.interop.atomic import written_whole
+from minivit.files import written_whole
 
 
 class MetricsLog:

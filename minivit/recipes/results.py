@@ -31,7 +31,6 @@ import os
 import platform
 import re
 import subprocess
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,6 +39,7 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from minivit.backend import backend_for_device, mkl_in_use
+from minivit.files import write_text
 from minivit.version import __version__
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -199,23 +199,6 @@ def check_result(record: object, where: str = "result") -> None:
     problems = list(_problems(record))
     if problems:
         raise ResultError(f"{where} is not a valid result:\n" + "\n".join(f"  - {problem}" for problem in problems))
-
-
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a file under a temporary name and rename it: a reader sees the old text or the new, never half of one."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _problems(record: object) -> Iterator[str]:

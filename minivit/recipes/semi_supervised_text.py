@@ -30,7 +30,7 @@ from minivit.data.text import (
     read_paraphrases,
     refuse_copies,
 )
-from minivit.interop.atomic import written_whole
+from minivit.files import written_whole
 from minivit.recipes.evaluation import Evaluation, judge, logits_of_inputs
 from minivit.recipes.few_labels import FewLabels
 from minivit.recipes.step import TrainingStep

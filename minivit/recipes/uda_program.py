@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from minivit.interop.atomic import written_whole
+from minivit.files import write_text, written_whole
 from minivit.recipes.comparison import compare_methods, comparison_table
 from minivit.recipes.comparison_pictures import draw_ablation, draw_comparison
 from minivit.recipes.console import Console
 from minivit.recipes.procedure import Procedure
 from minivit.recipes.program import new_settings, repeatable_command, resumed_settings, run_to_result
-from minivit.recipes.results import write_result, write_text
+from minivit.recipes.results import write_result
 from minivit.recipes.run_folder import RunFolder
 from minivit.recipes.studies import finished_or_trained, same_run
 from minivit.recipes.trainer import NonFiniteError, Trainer

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minivit.recipes.results import ResultError, check_result, environment, read_result, write_result, write_text
+from minivit.recipes.results import ResultError, check_result, environment, read_result, write_result
 from minivit.version import __version__
 
 ACCURACY = {"test_accuracy": 0.5, "dataset": "digits", "split": "test", "images": 360}
@@ -96,7 +96,5 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     a_result(tmp_path, loss=1.0)
     with pytest.raises(TypeError, match="got set"):
         a_result(tmp_path, loss={1, 2})
-    with pytest.raises(UnicodeEncodeError):
-        write_text(tmp_path / "r.json", "half a file \ud800")
     assert json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))["loss"] == 1.0
     assert [path.name for path in tmp_path.iterdir()] == ["r.json"]

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from minivit.backend.cpu.threads import available_cores
+from minivit.files import write_text
 from minivit.models import find
-from minivit.recipes.results import environment, write_text
+from minivit.recipes.results import environment
 from minivit.recipes.speed.model_work import ModelWork
 from minivit.recipes.speed.result import loss_difference, speed_ratios, summarize_measured
 from minivit.recipes.speed.turns import Contender, Measured, alternate

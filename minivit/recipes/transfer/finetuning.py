@@ -11,7 +11,7 @@ import numpy as np
 
 from minivit import augment
 from minivit.data import Dataset, Splits
-from minivit.interop.atomic import written_whole
+from minivit.files import written_whole
 from minivit.models.transfer import HEADS
 from minivit.nn import Module
 from minivit.recipes.evaluation import Classification, judge, logits_of_inputs

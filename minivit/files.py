@@ -24,3 +24,9 @@ def written_whole(path: Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file in UTF-8, a line feed at the end of each line, whole or not at all."""
+    with written_whole(Path(path)) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
