@@ -23,7 +23,7 @@ from PIL import Image
 import minivit as mv
 from minivit.autograd import Hook, hooked
 from minivit.data import load_digits
-from minivit.recipes.results import write_text
+from minivit.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 PANEL = 168  # side of a panel

@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from minivit.data.archive import Archive, ArchiveError, Matching
+from minivit.data.archive import Archive, Matching
 from minivit.data.dataset import Dataset, DatasetError, Indices, Splits
 from minivit.data.download import download as download_file
 from minivit.data.download import file_md5
 from minivit.data.flower_names import FLOWER_NAMES
-from minivit.data.locate import user_cache
 from minivit.data.matlab import read_matlab
 from minivit.data.photo_sets import (
     PhotoReading,
     as_labels,
+    fetch_again,
+    fetch_photo_set,
     find_photo_set,
-    photo_set_not_found,
     require_count,
     require_files,
 )
@@ -140,15 +140,11 @@ def load_flowers(
 
     def part(name: str) -> Dataset:
         files = [f"image_{number:05d}.jpg" for number in numbers[name]]
-        paths = require_files(TITLE, folder / "jpg", files, _advice(folder))
+        paths = require_files(TITLE, folder / "jpg", files, fetch_again(folder))
         chosen = as_labels(labels[numbers[name] - 1].tolist())
         return how.dataset(f"flowers102 {name}", paths, chosen, layout.classes, _SOURCE, training=name == "train")
 
     return Splits(train=part("train"), validation=part("validation"), test=part("test"))
-
-
-def _advice(folder: Path) -> str:
-    return f"delete {folder} and let it be downloaded again"
 
 
 def _read_lists(folder: Path, layout: FlowersLayout) -> tuple[dict[str, Indices], Indices]:
@@ -159,7 +155,7 @@ def _read_lists(folder: Path, layout: FlowersLayout) -> tuple[dict[str, Indices]
             raise DatasetError(
                 f"{folder / name}: expected md5 {md5}, got {found}: this is not the authors' split, with "
                 f"{layout.train:,} training and {layout.test:,} test photos (some copies exchange the two); "
-                f"{_advice(folder)}"
+                f"{fetch_again(folder)}"
             )
     lists = read_matlab(folder / "setid.mat", list(_PARTS.values()))
     labels = read_matlab(folder / "imagelabels.mat", ["labels"])["labels"]
@@ -168,17 +164,19 @@ def _read_lists(folder: Path, layout: FlowersLayout) -> tuple[dict[str, Indices]
         raise DatasetError(
             f"{folder / 'setid.mat'}: training and test are exchanged: expected {layout.train:,} training photos "
             f"(trnid) and {layout.test:,} test photos (tstid), got {layout.test:,} and {layout.train:,}; "
-            f"{_advice(folder)}"
+            f"{fetch_again(folder)}"
         )
     for part, expected in (("train", layout.train), ("validation", layout.validation), ("test", layout.test)):
-        require_count(TITLE, part, folder / "setid.mat", len(numbers[part]), expected, _advice(folder))
+        require_count(TITLE, part, folder / "setid.mat", len(numbers[part]), expected, fetch_again(folder))
     total = layout.train + layout.validation + layout.test
     if not np.array_equal(np.sort(np.concatenate(list(numbers.values()))), np.arange(1, total + 1)):
-        raise DatasetError(f"{folder / 'setid.mat'}: expected each of {total:,} photos in one part; {_advice(folder)}")
+        raise DatasetError(
+            f"{folder / 'setid.mat'}: expected each of {total:,} photos in one part; {fetch_again(folder)}"
+        )
     if labels.shape != (total,) or labels.min() < 1 or labels.max() > len(layout.classes):
         raise DatasetError(
             f"{folder / 'imagelabels.mat'}: expected {total:,} numbers from 1 to {len(layout.classes)}; "
-            f"{_advice(folder)}"
+            f"{fetch_again(folder)}"
         )
     return numbers, labels
 
@@ -187,23 +185,17 @@ def _fetch(
     layout: FlowersLayout, folder: Path | None, data_dir: str | os.PathLike[str] | None, progress: bool, download: bool
 ) -> Path:
     """The folder, with what it lacked downloaded."""
-    ways = [
-        f"  - with a network: allow the download from {_PAGE} ({layout.archive.size / 1e6:,.0f} MB);",
-        f"  - without: put setid.mat, imagelabels.mat and the folder jpg of 102flowers.tgz, all from {_PAGE},",
-        f"    into a folder {layout.folder}, and name the folder that holds it by data_dir (--data-dir) or the",
-        "    environment variable MINIVIT_DATA.",
-    ]
-    if not download:
-        raise photo_set_not_found(TITLE, data_dir, "downloading was not asked for", ways)
-    base = user_cache() if data_dir is None else Path(data_dir).expanduser()
-    target = folder or base / layout.folder
-    try:
+
+    def fetch(target: Path) -> None:
         target.mkdir(parents=True, exist_ok=True)
         for name, md5 in layout.md5.items():
             if not (target / name).exists():
                 download_file(layout.page + name, target / name, md5=md5, size=layout.sizes[name], progress=progress)
         if not (target / "jpg").is_dir():
             layout.archive.fetch(target, progress)
-    except (ArchiveError, OSError) as error:
-        raise photo_set_not_found(TITLE, data_dir, str(error), ways) from error
-    return target
+
+    ways = [
+        f"  - with a network: allow the download from {_PAGE} ({layout.archive.size / 1e6:,.0f} MB);",
+        f"  - without: put setid.mat, imagelabels.mat and the folder jpg of 102flowers.tgz, all from {_PAGE},",
+    ]
+    return fetch_photo_set(TITLE, layout.folder, fetch, folder=folder, data_dir=data_dir, download=download, ways=ways)

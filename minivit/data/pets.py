@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minivit.data.archive import Archive, ArchiveError, Matching
+from minivit.data.archive import Archive, Matching
 from minivit.data.dataset import Dataset, DatasetError, Splits
-from minivit.data.locate import user_cache
 from minivit.data.photo_sets import (
     PhotoReading,
     as_labels,
+    fetch_again,
+    fetch_photo_set,
     find_photo_set,
-    photo_set_not_found,
     require_count,
     require_files,
 )
@@ -130,13 +130,13 @@ def load_pets(
     both = {name for name, _ in train} & {name for name, _ in test}
     if both:
         raise DatasetError(
-            f"{folder / 'annotations'}: {sorted(both)[0]} is a training and a test photo; {_advice(folder)}"
+            f"{folder / 'annotations'}: {sorted(both)[0]} is a training and a test photo; {fetch_again(folder)}"
         )
     classes = tuple(names.get(number, f"class {number}") for number in range(1, layout.classes + 1))
 
     def part(name: str, listed: list[tuple[str, int]]) -> Dataset:
         files = [f"{stem}.jpg" for stem, _ in listed]
-        paths = require_files(TITLE, folder / "images", files, _advice(folder))
+        paths = require_files(TITLE, folder / "images", files, fetch_again(folder))
         labels = as_labels([number for _, number in listed])
         return how.dataset(f"pets {name}", paths, labels, classes, _SOURCE, training=name == "train")
 
@@ -147,28 +147,18 @@ def _fetch(
     layout: PetsLayout, folder: Path | None, data_dir: str | os.PathLike[str] | None, progress: bool, download: bool
 ) -> Path:
     """The folder, with the parts that it lacked downloaded."""
+
+    def fetch(target: Path) -> None:
+        for archive in layout.archives:
+            if not (target / archive.folder).is_dir():
+                archive.fetch(target, progress)
+
     size = sum(archive.size for archive in layout.archives) / 1e6
     ways = [
         f"  - with a network: allow the download from {_PAGE} ({size:,.0f} MB);",
         f"  - without: unpack {' and '.join(archive.url for archive in layout.archives)}",
-        f"    into a folder {layout.folder}, and name the folder that holds it by data_dir (--data-dir) or the",
-        "    environment variable MINIVIT_DATA.",
     ]
-    if not download:
-        raise photo_set_not_found(TITLE, data_dir, "downloading was not asked for", ways)
-    base = user_cache() if data_dir is None else Path(data_dir).expanduser()
-    target = folder or base / layout.folder
-    try:
-        for archive in layout.archives:
-            if not (target / archive.folder).is_dir():
-                archive.fetch(target, progress)
-    except (ArchiveError, OSError) as error:
-        raise photo_set_not_found(TITLE, data_dir, str(error), ways) from error
-    return target
-
-
-def _advice(folder: Path) -> str:
-    return f"delete {folder} and let it be downloaded again"
+    return fetch_photo_set(TITLE, layout.folder, fetch, folder=folder, data_dir=data_dir, download=download, ways=ways)
 
 
 def _read_list(
@@ -176,7 +166,9 @@ def _read_list(
 ) -> list[tuple[str, int]]:
     """File stems and class numbers (from 1) of a list with lines such as ``Abyssinian_100 1 1 1``; notes the names."""
     if not path.is_file():
-        raise DatasetError(f"{path} is missing, though other files of {TITLE} are there; {_advice(path.parent.parent)}")
+        raise DatasetError(
+            f"{path} is missing, though other files of {TITLE} are there; {fetch_again(path.parent.parent)}"
+        )
     listed: dict[str, int] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         if line.startswith("#") or not line.strip():
@@ -187,8 +179,8 @@ def _read_list(
         if not 1 <= label <= layout.classes or names.setdefault(label, breed) != breed or fields[0] in listed:
             raise DatasetError(
                 f"{path}, line {number}: expected a photo not listed before, the number of its breed from 1 to "
-                f"{layout.classes} and two more numbers, got {line!r}; {_advice(path.parent.parent)}"
+                f"{layout.classes} and two more numbers, got {line!r}; {fetch_again(path.parent.parent)}"
             )
         listed[fields[0]] = label
-    require_count(TITLE, part, path, len(listed), expected, _advice(path.parent.parent))
+    require_count(TITLE, part, path, len(listed), expected, fetch_again(path.parent.parent))
     return list(listed.items())

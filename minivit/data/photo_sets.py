@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from minivit.data.archive import ArchiveError
 from minivit.data.dataset import Dataset, DatasetError, Labels
-from minivit.data.locate import DataNotFoundError, search_folders
+from minivit.data.locate import DataNotFoundError, search_folders, user_cache
 from minivit.data.photo_files import CACHE_BYTES, PhotoFiles
 from minivit.data.preprocess import Preprocessing
 
@@ -81,6 +82,59 @@ def photo_set_not_found(
     """The error for a set that is nowhere, with the ways out."""
     looked_in = ", ".join(str(folder) for folder in search_folders(data_dir))
     return DataNotFoundError("\n".join([f"{title} is not in {looked_in}: {reason}", "Ways out:", *ways]))
+
+
+def fetch_photo_set(
+    title: str,
+    name: str,
+    fetch: Callable[[Path], None],
+    *,
+    folder: Path | None,
+    data_dir: str | os.PathLike[str] | None,
+    download: bool,
+    ways: Sequence[str],
+) -> Path:
+    """The folder of a photo set, with what it lacks downloaded.
+
+    Parameters
+    ----------
+    title, name : str
+        Of the set, and of its folder where there is none yet.
+    fetch : callable
+        folder -> None: downloads into it what it lacks.
+    folder : Path, optional
+        Where a part of the set is.
+    data_dir : path, optional
+        Holds the new folder; the user cache by default.
+    download : bool
+        Whether it may be.
+    ways : sequence of str
+        Lines that say how else to get the set, up to the folder that holds it.
+
+    Raises
+    ------
+    DataNotFoundError
+        If it may not be downloaded, or cannot.
+    """
+    ways = [
+        *ways,
+        f"    into a folder {name}, and name the folder that holds it by data_dir (--data-dir) or the",
+        "    environment variable MINIVIT_DATA.",
+    ]
+    if not download:
+        raise photo_set_not_found(title, data_dir, "downloading was not asked for", ways)
+    base = user_cache() if data_dir is None else Path(data_dir).expanduser()
+    target = folder or base / name
+    try:
+        fetch(target)
+    except (ArchiveError, OSError) as error:
+        raise photo_set_not_found(title, data_dir, str(error), ways) from error
+    return target
+
+
+def fetch_again(folder: Path) -> str:
+    """What to do about a folder with something wrong in it."""
+    return f"delete {folder} and let it be downloaded again"
 
 
 def require_files(title: str, folder: Path, names: Sequence[str], advice: str) -> list[str]:

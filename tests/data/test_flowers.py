@@ -35,7 +35,7 @@ def write(folder, train=TRAIN, validation=VALIDATION, test=TEST, labels=LABELS):
 @pytest.fixture(autouse=True)
 def nothing_else_is_found(monkeypatch, tmp_path):
     monkeypatch.delenv("MINIVIT_DATA", raising=False)
-    for module in ("locate", "flowers"):
+    for module in ("locate", "photo_sets"):
         monkeypatch.setattr(f"minivit.data.{module}.user_cache", lambda: tmp_path / "cache")
 
 

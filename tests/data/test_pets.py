@@ -37,7 +37,7 @@ def write(folder, train=TRAIN, test=TEST):
 @pytest.fixture(autouse=True)
 def nothing_else_is_found(monkeypatch, tmp_path):
     monkeypatch.delenv("MINIVIT_DATA", raising=False)
-    for module in ("locate", "pets"):
+    for module in ("locate", "photo_sets"):
         monkeypatch.setattr(f"minivit.data.{module}.user_cache", lambda: tmp_path / "cache")
 
 
