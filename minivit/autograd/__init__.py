@@ -15,7 +15,7 @@ from minivit.autograd.tensor import Tensor, as_tensor, is_scalar, tensor
 if TYPE_CHECKING:
     from minivit.autograd.check import GradientReport, check_gradients
     from minivit.autograd.proof import Proof, prove
-    from minivit.autograd.rungs import Rung
+    from minivit.autograd.rung import Rung
 
 __all__ = [
     "GradientReport",
@@ -49,7 +49,7 @@ _ON_FIRST_USE = {  # what proves gradients: `import minivit` does not wait for i
     "check_gradients": "check",
     "Proof": "proof",
     "prove": "proof",
-    "Rung": "rungs",
+    "Rung": "rung",
 }
 
 

@@ -31,9 +31,11 @@ import numpy as np
 
 from minivit.autograd.apply import apply
 from minivit.autograd.errors import GradientCheckError
+from minivit.autograd.ladder_point import Framework
 from minivit.autograd.op import Op
 from minivit.autograd.probe import Probe, argument_names
-from minivit.autograd.rungs import Framework, Ladder, Rung
+from minivit.autograd.rung import Rung
+from minivit.autograd.rungs import Ladder
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import gc
-import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from minivit.autograd.backward import grad
-from minivit.autograd.errors import GradientCheckError
-from minivit.autograd.node import Node
+from minivit.autograd.ladder_point import (
+    Framework,
+    LadderPoint,
+    NdArray,
+    Rounding,
+    copy_all,
+    distance,
+    nan_as_infinite,
+    read_only,
+)
 from minivit.autograd.probe import (
     ROUNDING,
     STEP,
@@ -21,32 +26,12 @@ from minivit.autograd.probe import (
     Probe,
     UnsupportedError,
     cast_all,
-    gradient_arrays,
     largest_entry,
     natural_scale,
 )
-from minivit.autograd.rounding import rounding_of
+from minivit.autograd.rung import RUNGS, Found, NotApplicableError, Rung, try_rung
 from minivit.autograd.state import unrolled
-from minivit.autograd.tensor import Tensor
-from minivit.backend import available_devices, kernels_disabled, move, to_host
-
-NdArray = np.ndarray[Any, Any]
-Framework = Callable[[Sequence[NdArray], NdArray], tuple[NdArray, Sequence[NdArray | None]]]
-"""(inputs, cotangent) -> (value, one gradient an input): the same computation elsewhere."""
-
-RUNGS = {
-    1: "NumPy transcription",
-    2: "composed",
-    3: "complex step",
-    4: "central differences",
-    5: "second order",
-    6: "linear in dy",
-    7: "dtype, shape, inputs kept",
-    8: "nothing left alive",
-    9: "kernel",
-    10: "GPU",
-    11: "reference",
-}
+from minivit.backend import available_devices, kernels_disabled
 
 DIFFERENCE_STEP = 1e-4
 SAME = 1e-12  # two float64 computations of one formula
@@ -56,61 +41,8 @@ FLOAT32 = 1e-5
 ROUGHLY = 1e-3  # a text in float32 against the same in float64
 
 
-@dataclass(frozen=True)
-class Rung:
-    """One rung of the ladder.
-
-    Attributes
-    ----------
-    number : int
-        Its place in `RUNGS`.
-    name : str
-    error, tolerance : float or None
-        Largest deviation found, relative to the largest entry, and the largest allowed. From one above the tolerance
-        what rounding may do at this point is taken off first: see `minivit.autograd.rounding`.
-    passed : bool or None
-        None where it does not apply, as a kernel for an op that has none.
-    note : str
-        What was compared, what went wrong, or why it does not apply.
-    """
-
-    number: int
-    name: str
-    error: float | None
-    tolerance: float | None
-    passed: bool | None
-    note: str = ""
-
-
-class _NotApplicableError(Exception):
-    """The rung says nothing about this op; the text says why."""
-
-
-@dataclass(frozen=True)
-class Rounding:
-    """How far rounding alone may carry two computations apart, an absolute number for the value and each gradient."""
-
-    value: float
-    gradients: tuple[float, ...]
-
-
-Found = tuple[float, float, str]
-"""Error, tolerance, note."""
-
-
-@dataclass
-class Ladder:
+class Ladder(LadderPoint):
     """The rungs, on one function at one point. Kernels are off on every rung but their own."""
-
-    probe: Probe
-    reference: Callable[..., Any] | None
-    frameworks: dict[str, Framework]
-    zero: tuple[int, ...]
-    linear: bool
-    rng: np.random.Generator
-    cotangent: NdArray = field(init=False)
-    directions: Directions = field(init=False)
-    scales: list[float] = field(init=False)
 
     def climb(self) -> list[Rung]:
         """Every rung, in order; one that raises has failed."""
@@ -131,11 +63,11 @@ class Ladder:
         ]
         rungs = []
         with kernels_disabled():
-            rungs += [_climb(number, name, step) for number, name, step in steps]
-        rungs.append(_climb(9, RUNGS[9], self.kernels))
-        rungs.append(_climb(10, RUNGS[10], self.on_gpu))
+            rungs += [try_rung(number, name, step) for number, name, step in steps]
+        rungs.append(try_rung(9, RUNGS[9], self.kernels))
+        rungs.append(try_rung(10, RUNGS[10], self.on_gpu))
         for name, framework in self.frameworks.items():
-            rungs.append(_climb(11, name, partial(self.against_framework, framework)))
+            rungs.append(try_rung(11, name, partial(self.against_framework, framework)))
         return rungs
 
     # The rungs
@@ -143,7 +75,7 @@ class Ladder:
     def against_transcription(self) -> Found:
         """1. The value against the formula in plain NumPy."""
         if self.reference is None:
-            raise _NotApplicableError("no transcription given")
+            raise NotApplicableError("no transcription given")
         return distance(self.probe.value(), np.asarray(self.reference(*self.probe.arrays))), SAME, ""
 
     def against_composed(self) -> Found:
@@ -155,7 +87,7 @@ class Ladder:
             return error, SAME, "a gradient asked for alone differs from the one asked for together with others"
         names = self._ops_that_run()
         if not names:
-            raise _NotApplicableError("made of primitives only: the numerical rungs prove those")
+            raise NotApplicableError("made of primitives only: the numerical rungs prove those")
         with unrolled():
             composed = self.probe.gradients(self.cotangent)
             value_composed = self.probe.value()
@@ -174,7 +106,7 @@ class Ladder:
         try:
             slopes = self._slopes(self.probe.complex_step)
         except UnsupportedError as reason:
-            raise _NotApplicableError(str(reason)) from reason
+            raise NotApplicableError(str(reason)) from reason
 
         def error_beyond(rounding: Rounding) -> float:
             return self._along_directions(slopes, rounding.gradients)
@@ -231,7 +163,7 @@ class Ladder:
                     [distance(jacobian_v, composed_j, rounding=of_j)]
                     + [distance(a, b, largest_entry(b) or size, allowed) for a, b, allowed in pairs]
                 ),
-                "the Hessian is not symmetric": _nan_as_infinite(symmetry),
+                "the Hessian is not symmetric": nan_as_infinite(symmetry),
             }
             if exact_h is not None:
                 scale = max([size, *(largest_entry(block) for block in exact_h)])
@@ -273,7 +205,7 @@ class Ladder:
         value, gradients = self.probe.value(), self.probe.gradients(self.cotangent)
         error = 0.0
         for dtype in (np.float64, np.float32):
-            arrays, cotangent = self._read_only(dtype), _read_only(self.cotangent, dtype)
+            arrays, cotangent = self._read_only(dtype), read_only(self.cotangent, dtype)
             copies, dy = copy_all(arrays), cotangent.copy()
             value_here, gradients_here = self.probe.value(arrays), self.probe.gradients(cotangent, arrays)
             if not all(np.array_equal(x, y) for x, y in zip([*arrays, cotangent], [*copies, dy], strict=True)):
@@ -316,7 +248,7 @@ class Ladder:
         names: set[str] = set()
         worst = 0.0, SAME, ""
         for dtype in (np.float64, np.float32):
-            arrays, dy = self._read_only(dtype), _read_only(self.cotangent, dtype)
+            arrays, dy = self._read_only(dtype), read_only(self.cotangent, dtype)
             used = self._kernels_that_run(arrays)
             names |= used
             if not used:
@@ -336,7 +268,7 @@ class Ladder:
                 if error / tolerance >= worst[0] / worst[1]:
                     worst = error, tolerance, ""
         if not names:
-            raise _NotApplicableError("no kernel")
+            raise NotApplicableError("no kernel")
         error = self._second_order_error_after_kernels()
         if not error <= SAME:
             return error, SAME, f"{', '.join(sorted(names))}: the second order of a graph that kernels have recorded"
@@ -346,7 +278,7 @@ class Ladder:
         """10. The first GPU against the CPU."""
         device = next((device for device in available_devices() if device != "cpu"), None)
         if device is None:
-            raise _NotApplicableError("no GPU")
+            raise NotApplicableError("no GPU")
         with kernels_disabled():
             value, gradients = self.probe.value(), self.probe.gradients(self.cotangent)
         elsewhere = Probe(self.probe.function, self.probe.arrays)
@@ -380,253 +312,3 @@ class Ladder:
             if theirs is not None:
                 errors.append(distance(ours, np.asarray(theirs), scale if position in self.zero else 0.0))
         return max(errors), 1e-10, ""
-
-    # What they share
-
-    def _random_directions(self) -> Directions:
-        return {i: np.asarray(self.rng.standard_normal(self.probe.arrays[i].shape)) for i in self.probe.checked}
-
-    def _input_sizes(self) -> list[float]:
-        return [largest_entry(self.probe.arrays[i]) or 1.0 for i in self.probe.checked]
-
-    def _slopes(self, slope: Callable[[Directions], NdArray]) -> list[float]:
-        """<cotangent, numerical slope> along the direction of each input, one at a time."""
-        return [float(np.sum(self.cotangent * slope({i: self.directions[i]}))) for i in self.probe.checked]
-
-    def _along_directions(
-        self, slopes: Sequence[float], rounding: Sequence[float], floors: Sequence[float] | None = None
-    ) -> float:
-        """Largest deviation of <gradient, direction> from the numerical slope, one input at a time.
-
-        Parameters
-        ----------
-        slopes : sequence of float
-        rounding : sequence of float
-            Of each entry of a gradient; what many entries add up to grows as the length of the direction.
-        floors : sequence of float, optional
-            Deviations that the numerical slope has by itself.
-        """
-        worst = 0.0
-        gradients = self.probe.gradients(self.cotangent)
-        for i, (position, gradient, expected) in enumerate(zip(self.probe.checked, gradients, slopes, strict=True)):
-            direction = self.directions[position]
-            given = float(np.sum(gradient * direction))
-            length = max(abs(given), abs(expected), float(np.linalg.norm(gradient)))
-            own = floors[i] if floors else 0.0
-            floor = max(1e-9 * self.scales[i], own)
-            if position in self.zero:
-                if not max(largest_entry(gradient), abs(expected)) <= floor:
-                    raise GradientCheckError(f"{self.probe.describe(position)} was declared zero, it is {length:.3g}")
-                continue
-            if gradient.size and self.cotangent.size and not length > floor:
-                raise GradientCheckError(
-                    f"the gradient of {self.probe.describe(position)} is at most {length:.3g}, so any backward would "
-                    "pass; choose other inputs, or declare it zero by structure"
-                )
-            deviation = _nan_as_infinite(abs(given - expected))
-            allowed = own + rounding[i] * float(np.linalg.norm(direction))
-            worst = max(worst, max(0.0, deviation - allowed) / (length or 1.0))
-        return worst
-
-    def _exact(self) -> Rounding:
-        return Rounding(0.0, (0.0,) * len(self.probe.checked))
-
-    def _rounding(self, cotangent: NdArray, dtype: Any = np.float64, arrays: Sequence[Any] | None = None) -> Rounding:
-        """What two computations in a dtype may differ by at this point: see `minivit.autograd.rounding`."""
-
-        def run(given: Sequence[Any]) -> list[NdArray]:
-            *inputs, dy = given
-            return [self.probe.value(inputs), *self.probe.gradients(dy, inputs)]
-
-        inputs = cast_all(self.probe.arrays if arrays is None else arrays, np.float64)
-        value, *gradients = rounding_of(run, [*inputs, cotangent.astype(np.float64)], dtype, self._own_rng())
-        return Rounding(value, tuple(gradients))
-
-    def _beyond_rounding(
-        self, error_beyond: Callable[[Rounding], float], tolerance: float, dtype: Any = np.float64
-    ) -> float:
-        """The error, or, where it is more than the tolerance, what is left of it once rounding is allowed for."""
-        error = error_beyond(self._exact())
-        return error if error <= tolerance else error_beyond(self._rounding(self.cotangent, dtype))
-
-    def _own_rng(self) -> np.random.Generator:
-        """Not `rng`: whether rounding was asked for must not change what the later rungs draw."""
-        return np.random.default_rng(0)
-
-    def _gradient_distance(
-        self, ours: Sequence[NdArray], theirs: Sequence[NdArray], rounding: Sequence[float] | None = None
-    ) -> float:
-        return max(
-            (
-                distance(a, b, scale if position in self.zero else 0.0, allowed)
-                for position, a, b, scale, allowed in zip(
-                    self.probe.checked, ours, theirs, self.scales, rounding or self._exact().gradients, strict=True
-                )
-            ),
-            default=0.0,
-        )
-
-    def _ops_that_run(self) -> list[str]:
-        """Names of the ops in the function that are not primitives."""
-        nodes = _nodes_behind(self.probe.function(*self.probe.leaves()).node)
-        return sorted({node.op.name for node in nodes if not node.op.primitive})
-
-    def _second_order(
-        self, directions: Directions, arrays: Sequence[Any] | None = None, cotangent: NdArray | None = None
-    ) -> tuple[list[NdArray], NdArray]:
-        """H v for every input, and J v: the derivatives of s = <gradient, v> by the inputs and by the cotangent."""
-        leaves = self.probe.leaves(arrays)
-        cotangent = self.cotangent if cotangent is None else cotangent
-        dy = Tensor(move(cotangent, self.probe.device), requires_grad=True)
-        wanted = [leaves[position] for position in self.probe.checked]
-        gradients: tuple[Any, ...] = grad(self.probe.function(*leaves), wanted, dy, True, allow_unused=True)
-        s: Any = None
-        for position, gradient in zip(self.probe.checked, gradients, strict=True):
-            if gradient is not None:
-                term = (gradient * Tensor(directions[position])).sum()
-                s = term if s is None else s + term
-        *hessian_v, jacobian_v = gradient_arrays(s, [*wanted, dy], None)
-        return hessian_v, jacobian_v
-
-    def _second_order_rounding(self, directions: Directions) -> list[float]:
-        """As `_rounding`, of J v and of H v for every input."""
-
-        def run(given: Sequence[Any]) -> list[NdArray]:
-            *inputs, dy = given
-            hessian_v, jacobian_v = self._second_order(directions, inputs, dy)
-            return [jacobian_v, *hessian_v]
-
-        return rounding_of(run, [*self.probe.arrays, self.cotangent], np.float64, self._own_rng())
-
-    def _references_of_a_backward(self, create_graph: bool) -> list[weakref.ref[Any]]:
-        """Weak references to all that one forward and backward made; nothing but what they refer to is returned."""
-        leaves = self.probe.leaves(copy_all(self.probe.arrays))
-        wanted = [leaves[position] for position in self.probe.checked]
-        output = self.probe.function(*leaves)
-        references: list[weakref.ref[Any]] = [weakref.ref(x) for x in (*wanted, output)]
-        references += _references_behind(output.node)
-        gradients: tuple[Any, ...] = grad(
-            output, wanted, Tensor(self.cotangent.copy()), create_graph, allow_unused=True
-        )
-        for gradient in gradients:
-            if gradient is not None:
-                references.append(weakref.ref(gradient))
-                references += _references_behind(gradient.node)
-        return references
-
-    def _kernels_that_run(self, arrays: Sequence[NdArray]) -> set[str]:
-        output = self.probe.function(*self.probe.leaves(arrays))
-        return {node.op.name for node in _nodes_behind(output.node) if node.kernel is not None}
-
-    def _kernel_error(
-        self,
-        arrays: Sequence[NdArray],
-        cotangent: NdArray,
-        value: NdArray,
-        gradients: Sequence[NdArray],
-        rounding: Rounding | None = None,
-    ) -> tuple[float, str]:
-        """Largest deviation of the kernels from the text's results, and on what."""
-        allowed = rounding or self._exact()
-        leaves = self.probe.leaves(arrays)
-        wanted = [leaves[position] for position in self.probe.checked]
-        output = self.probe.function(*leaves)
-        dy = Tensor(cotangent)
-        first, second = (gradient_arrays(output, wanted, dy, retain_graph=True) for _ in range(2))
-        if not all(np.array_equal(a, b) for a, b in zip(first, second, strict=True)):
-            return float("inf"), "a second backward through the same graph gives other numbers"
-        for got, like in zip([to_host(output.data), *first], [cotangent, *(x.data for x in wanted)], strict=True):
-            if got.dtype != like.dtype or got.shape != like.shape:
-                return float("inf"), f"{like.dtype} {like.shape} became {got.dtype} {got.shape}"
-        alone = [self.probe.gradients(cotangent, arrays, only=position)[0] for position in self.probe.checked]
-        constant_dy = np.broadcast_to(np.asarray(0.7, cotangent.dtype), cotangent.shape)
-        strided, contiguous = (self.probe.gradients(dy, arrays) for dy in (constant_dy, constant_dy.copy()))
-        flat = self._exact() if rounding is None else self._rounding(constant_dy, cotangent.dtype, arrays)
-        errors = {
-            "value": distance(to_host(output.data), value, rounding=allowed.value),
-            "gradients": self._gradient_distance(first, gradients, allowed.gradients),
-            "a gradient asked for alone": self._gradient_distance(alone, gradients, allowed.gradients),
-            "a cotangent with zero strides": self._gradient_distance(strided, contiguous, flat.gradients),
-        }
-        worst = max(errors, key=errors.__getitem__)
-        return errors[worst], worst
-
-    def _second_order_error_after_kernels(self) -> float:
-        """create_graph recomputes everything by the text, whatever ran in the forward."""
-        with kernels_disabled():
-            text = self._second_order(self.directions)
-        after = self._second_order(self.directions)
-        size = max((largest_entry(block) for block in text[0]), default=0.0)
-        return max(
-            [distance(after[1], text[1])] + [distance(a, b, size) for a, b in zip(after[0], text[0], strict=True)]
-        )
-
-    def _read_only(self, dtype: Any) -> list[Any]:
-        arrays = cast_all(self.probe.arrays, dtype)
-        return [None if array is None else _read_only(array, array.dtype) for array in arrays]
-
-    def _strided(self, dtype: Any) -> list[Any]:
-        """The same values with gaps between the elements, in the memory order of the transposed array."""
-        arrays = cast_all(self.probe.arrays, dtype)
-        return [None if array is None else np.stack([array.T, array.T], axis=-1)[..., 0].T for array in arrays]
-
-
-def distance(ours: Any, theirs: Any, scale: float = 0.0, rounding: float = 0.0) -> float:
-    """Largest difference beyond `rounding`, relative to the largest entry of `theirs` or to `scale`.
-
-    Infinite for other shapes or NaN.
-    """
-    if np.shape(ours) != np.shape(theirs):
-        return float("inf")
-    deviation = largest_entry(np.asarray(ours, np.float64) - np.asarray(theirs, np.float64))
-    beyond = np.maximum(deviation - rounding, 0.0)  # keeps NaN
-    return _nan_as_infinite(float(beyond) / (scale or largest_entry(theirs) or 1.0))
-
-
-def _nan_as_infinite(error: float) -> float:
-    return float("inf") if np.isnan(error) else error
-
-
-def _climb(number: int, name: str, step: Callable[[], Found]) -> Rung:
-    try:
-        error, tolerance, note = step()
-    except _NotApplicableError as reason:
-        return Rung(number, name, None, None, None, str(reason))
-    except Exception as failure:  # noqa: BLE001 - whatever an op under test raises is the finding
-        return Rung(number, name, float("inf"), 0.0, False, f"{type(failure).__name__}: {failure}")
-    return Rung(number, name, float(error), float(tolerance), bool(error <= tolerance), note)
-
-
-def copy_all(arrays: Sequence[Any]) -> list[Any]:
-    """Copies of arrays."""
-    return [None if array is None else array.copy() for array in arrays]
-
-
-def _read_only(array: NdArray, dtype: Any) -> NdArray:
-    copy = np.array(array, dtype=dtype)
-    copy.flags.writeable = False
-    return copy
-
-
-def _nodes_behind(root: Node | None) -> list[Node]:
-    found: dict[Node, None] = {}
-    stack = [root] if root is not None else []
-    while stack:
-        node = stack.pop()
-        if node not in found:
-            found[node] = None
-            stack += [edge for edge in node.edges if isinstance(edge, Node)]
-    return list(found)
-
-
-def _references_behind(root: Node | None) -> list[weakref.ref[Any]]:
-    """Weak references to every node behind a tensor and to the arrays that they made."""
-    references: list[weakref.ref[Any]] = []
-    for node in _nodes_behind(root):
-        made = [
-            array
-            for array in node.saved_arrays()
-            if not isinstance(array, np.generic) and not any(array is given for given in node.constants)
-        ]
-        references += [weakref.ref(x) for x in (node, *made)]
-    return references

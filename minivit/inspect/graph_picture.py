@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from minivit.inspect.graph_layout import Item, Wire, place
+from minivit.inspect.graph_cells import Item, Wire
+from minivit.inspect.graph_layout import place
 from minivit.inspect.graph_parts import BEHIND, CONSTANT, LIVING, Box, Parts
 from minivit.inspect.graph_routes import End, Route
 from minivit.inspect.graph_text import LABEL, Line, Norm, lines_of, number_text, text_width

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minivit.inspect.graph_layout import Item, Wire, place
+from minivit.inspect.graph_cells import Item, Wire
+from minivit.inspect.graph_layout import place
 
 
 def points_of(wire, steps=12):
