@@ -121,7 +121,7 @@ class RawKernel:
         if not isinstance(value, standin.StandInArray) or value.dtype != ARRAYS[parameter.ctype]:
             got = getattr(value, "dtype", type(value).__name__)
             raise TypeError(f"{self.name}: {parameter.name} is {parameter.ctype} *, got {got}")
-        host = standin._on_current_device(value)
+        host = standin.on_current_device(value)
         if not host.flags.c_contiguous:
             raise ValueError(f"{self.name}: {parameter.name} is no C-contiguous array")
         return np.array([host.ctypes.data], np.uintp)
