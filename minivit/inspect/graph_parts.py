@@ -1,9 +1,4 @@
-"""From what ran to what is drawn: boxes, the edges between them, and what is behind a cut.
-
-A value is *behind the cut* if every way from it to the output crosses a stop-gradient, or the place where something
-that was computed without recording enters the recorded graph. It is *living* if a gradient comes back to it. What is
-neither is a constant that nobody asked a gradient of.
-"""
+"""From what ran to what is drawn: boxes, the edges between them, and what is behind a cut."""
 
 from __future__ import annotations
 
@@ -11,10 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from minivit.inspect.graph_states import BEHIND, CONSTANT, LIVING, leading_to, lost, states
 from minivit.inspect.graph_trace import Frame, Trace, Use, Value
 from minivit.inspect.sizes import Shape
-
-LIVING, BEHIND, CONSTANT = "living", "behind", "constant"
 
 Carried = frozenset[tuple[int, int]]
 """Uses of values that hand a gradient back: (step, position) each."""
@@ -144,9 +138,9 @@ class _Builder:
         self.cuts: dict[tuple[int, int | None], int] = {}
 
     def build(self) -> Parts:
-        self.leads = _leading_to(self.values, self.output)
-        self.lost = _lost(self.values, self.leads)
-        self.state = _states(self.values, self.leads, self.output, self.lost)
+        self.leads = leading_to(self.values, self.output)
+        self.lost = lost(self.values, self.leads)
+        self.state = states(self.values, self.leads, self.output, self.lost)
         self.box_of: dict[int, int] = {}
         for index in self.leads:
             if self.values[index].kind == "op":
@@ -330,9 +324,9 @@ class _Builder:
                         standing_for[group] |= standing_for[box.key]
                         self.boxes[group].kept_bytes += box.kept_bytes
         for box in self.boxes:
-            states = standing_for[box.key]
+            found = standing_for[box.key]
             if box.kind != "cut":
-                box.state = LIVING if LIVING in states else BEHIND if states == {BEHIND} else CONSTANT
+                box.state = LIVING if LIVING in found else BEHIND if found == {BEHIND} else CONSTANT
         for edge in self.edges.values():
             target = self.boxes[edge.target]
             if target.kind == "output":
@@ -341,43 +335,3 @@ class _Builder:
                 edge.state = BEHIND
             elif any(use.flows and self.state[use.step] == LIVING for use in edge.uses):
                 edge.state = LIVING
-
-
-def _leading_to(values: list[Value], output: int) -> list[int]:
-    """What leads to a value, itself included, in the order in which it was met."""
-    seen, stack = {output}, [output]
-    while stack:
-        for use in values[stack.pop()].uses:
-            if use.value not in seen:
-                seen.add(use.value)
-                stack.append(use.value)
-    return sorted(seen)
-
-
-def _lost(values: list[Value], leads: list[int]) -> list[str]:
-    """For each value, why it carries no gradient although something before it did; empty if nothing was lost."""
-    lost = [""] * len(values)
-    for index in leads:
-        value = values[index]
-        if value.carries or value.stops:
-            continue
-        for use in value.uses:
-            if values[use.value].carries:
-                lost[index] = "data" if use.as_array else "no_grad"
-            elif not lost[index]:
-                lost[index] = lost[use.value]
-    return lost
-
-
-def _states(values: list[Value], leads: list[int], output: int, lost: list[str]) -> dict[int, str]:
-    """LIVING, BEHIND or CONSTANT for each value that leads to the output."""
-    free, living = {output}, {output} if values[output].carries else set()
-    for index in reversed(leads):
-        for use in values[index].uses:
-            used = values[use.value]
-            entered = values[index].carries and (lost[use.value] or (use.as_array and used.carries))
-            if index in free and not values[index].stops and not entered:
-                free.add(use.value)
-            if index in living and use.flows:
-                living.add(use.value)
-    return {index: LIVING if index in living else CONSTANT if index in free else BEHIND for index in leads}

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from minivit.inspect.graph_cells import Item, Wire
 from minivit.inspect.graph_layout import place
-from minivit.inspect.graph_parts import BEHIND, CONSTANT, LIVING, Box, Parts
+from minivit.inspect.graph_parts import Box, Parts
 from minivit.inspect.graph_routes import End, Route
+from minivit.inspect.graph_states import BEHIND, CONSTANT, LIVING
 from minivit.inspect.graph_text import LABEL, Line, Norm, lines_of, number_text, text_width
 
 PADDING = 9.0

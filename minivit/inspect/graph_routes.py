@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from minivit.inspect.graph_parts import BEHIND, CONSTANT, LIVING, Carried, Parts
+from minivit.inspect.graph_parts import Carried, Parts
+from minivit.inspect.graph_states import BEHIND, CONSTANT, LIVING
 
 
 class End(NamedTuple):

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
-from minivit.inspect.graph_parts import BEHIND, CONSTANT, LIVING, Parts
+from minivit.inspect.graph_parts import Parts
 from minivit.inspect.graph_picture import BAR, BAR_HEIGHT, Picture, Shape, Strand
+from minivit.inspect.graph_states import BEHIND, CONSTANT, LIVING
 from minivit.inspect.graph_text import DETAIL, LABEL, TITLE, Line, Norm, text_width, tooltip_of
 
 MARGIN = 22.0

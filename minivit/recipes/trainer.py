@@ -7,18 +7,19 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from minivit.backend import to_host, use_device
+from minivit.backend import use_device
 from minivit.backend.cpu.threads import Workers, blas_threads
 from minivit.inspect.nan_finder import find_non_finite
 from minivit.recipes.checkpoint import load_checkpoint, save_checkpoint
 from minivit.recipes.console import Console, measured_in_words
 from minivit.recipes.evaluation import Evaluation
+from minivit.recipes.log_window import LogWindow
 from minivit.recipes.memory import explain_out_of_memory
 from minivit.recipes.metrics import MetricsLog
 from minivit.recipes.parallel import ParallelGradients
@@ -67,7 +68,7 @@ class Trainer:
         self._pause_every = procedure.steps_per_epoch * math.ceil(LOGGED_EVERY / procedure.steps_per_epoch)
         self._stop = threading.Event()
         self._speed = 0.0
-        self._window = _Window()
+        self._window = LogWindow()
 
     # The plan
 
@@ -217,7 +218,7 @@ class Trainer:
             **self._window.read(),
             "learning_rate": stepper.learning_rate(batch.step),
         }
-        self._window = _Window()
+        self._window = LogWindow()
         self._speed = record["examples_per_second"]
         self._log.write(record)
         left = (total_steps - done) * self.procedure.batch_size / max(self._speed, 1e-9)
@@ -338,7 +339,7 @@ class Trainer:
         progress = load_checkpoint(path, self.model, stepper.optimizer, stepper.average, stepper.further)
         self.earlier_seconds = float(progress["seconds"])
         self._speed = float(progress["examples_per_second"])
-        self._window = _Window(progress["window"])
+        self._window = LogWindow(progress["window"])
         self.console.message(f"resuming {self.folder} after step {progress['step']}")
         return int(progress["step"])
 
@@ -359,42 +360,3 @@ class Trainer:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
-
-
-class _Window:
-    """The steps since the last line of the log, read all at once.
-
-    Parameters
-    ----------
-    earlier : list of dict
-        Values of the steps of this window that an interrupted run made.
-    """
-
-    def __init__(self, earlier: Sequence[dict[str, float]] = ()) -> None:
-        self._earlier = list(earlier)
-        self._results: list[StepResult] = []
-        self._begun = time.monotonic()
-
-    def restart_clock(self) -> None:
-        """Time from here on."""
-        self._begun = time.monotonic()
-
-    def add(self, result: StepResult) -> None:
-        self._results.append(result)
-
-    def entries(self) -> list[dict[str, float]]:
-        """The values of each step (waits for the device)."""
-        return self._earlier + [
-            {name: float(to_host(value)) for name, value in result.values.items()} for result in self._results
-        ]
-
-    def read(self) -> dict[str, float]:
-        """The mean of each value over the steps, the last gradient norm, the speed."""
-        entries = self.entries()
-        means = {name: math.fsum(entry[name] for entry in entries) / len(entries) for name in entries[0]}
-        timed = sum(result.size for result in self._results)
-        return {
-            **means,
-            "grad_norm": float(to_host(self._results[-1].grad_norm)),
-            "examples_per_second": timed / max(time.monotonic() - self._begun, 1e-9),
-        }
