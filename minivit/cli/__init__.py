@@ -151,7 +151,7 @@ def _summary(options: argparse.Namespace) -> int:
         channels, height, width = model.input_size  # type: ignore[attr-defined]
         shape = (options.batch_size, channels, side or height, side or width)
         text = summarize(model, shape, title=Path(options.model).name).text(options.expand)
-    except (ValueError, OSError, MemoryError) as error:
+    except (ValueError, OSError, RuntimeError, MemoryError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(text)

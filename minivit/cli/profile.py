@@ -89,7 +89,7 @@ def run_profile(options: argparse.Namespace) -> int:
             seconds = time.perf_counter() - begun
             payload = {**settings(options), **to_dict(measured, layer_times(profiler, model, options.depth))}
             write_result(options.json, payload, command=command, seed=0, wall_seconds=seconds, device=model.device)
-    except (ValueError, OSError, ImportError, MemoryError) as error:
+    except (ValueError, OSError, RuntimeError, ImportError, MemoryError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print("\n\n".join(parts))

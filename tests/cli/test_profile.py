@@ -99,6 +99,7 @@ def test_every_family_is_profiled(capsys, options: list[str], layer: str) -> Non
         (["--threads", "0"], "--threads has to be at least 1, got 0"),
         (["--depth", "0"], "--depth has to be at least 1, got 0"),
         (["--device", "gpu"], "gpu"),
+        (["--device", "cuda:99"], "'cuda:99'"),  # CuPy or that GPU is missing
     ],
 )
 def test_what_is_wrong_is_said(capsys, options: list[str], message: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import tyro
 
+from minivit.backend.onednn import load_onednn
 from minivit.recipes.results import read_result, write_result
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +42,7 @@ def calls(suite, monkeypatch):
     monkeypatch.setattr(suite.subprocess, "run", run)
     monkeypatch.setattr(suite, "environment", lambda: {"commit": "a" * 40})
     monkeypatch.setattr(suite, "mkl_found", lambda: Path("libmkl_rt.so.2"))
-    monkeypatch.setattr(suite, "load_onednn", lambda: None)
+    monkeypatch.setattr(suite, "why_no_bf16", lambda: "")
     return made
 
 
@@ -71,13 +72,19 @@ def test_without_mkl_its_row_is_left_out(suite, calls, tmp_path, monkeypatch, ca
 
 
 def test_where_there_is_no_bfloat16_its_row_is_left_out(suite, calls, tmp_path, monkeypatch, capsys):
-    def refuse():
-        raise RuntimeError("this processor has none")
-
-    monkeypatch.setattr(suite, "load_onednn", refuse)
+    monkeypatch.setattr(suite, "why_no_bf16", lambda: "this processor has none")
     assert suite.main(suite.Options(rows=["vit_tiny_cifar_bf16", "mlp"], out_dir=tmp_path)) == 0
     assert [row for row, _ in calls] == ["mlp"]
     assert "left out, this processor has none" in capsys.readouterr().out
+
+
+def test_whether_there_is_bfloat16_is_asked_without_loading_it_here(suite):
+    reason = ""
+    try:
+        load_onednn()
+    except RuntimeError as error:
+        reason = str(error)
+    assert suite.why_no_bf16() == reason
 
 
 def test_a_row_that_there_is_not_is_refused(suite):

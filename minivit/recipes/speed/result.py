@@ -55,15 +55,14 @@ def summarize_speed(work: Work, found: Mapping[str, Measured]) -> dict[str, Any]
     ----------
     work : Work
     found : mapping of str to Measured
-        Ours under ``"minivit"``, and of any number of rivals.
+        Ours under ``"minivit"``, and a rival's, where there is one, under its name.
 
     Returns
     -------
     dict
-        What was done and, of ours, what `summarize_measured` says. The same of each rival stands under its name; and
-        for a rival such as ``"torch"``: ``speed_over_torch``, the median over the rounds of `speed_ratios`, which are
-        the ``ratios``; ``memory_over_torch``; ``loss_difference``, the largest relative difference of the losses of the
-        first steps.
+        What was done and, of ours, what `summarize_measured` says. With a rival such as ``"torch"``, the same of it
+        under its name; ``speed_over_torch``, the median over the rounds of `speed_ratios`, which are the ``ratios``;
+        ``memory_over_torch``; ``loss_difference``, the largest relative difference of the losses of the first steps.
     """
     ours = found["minivit"]
     summary = {**work.told(), **summarize_measured(ours, work)}
