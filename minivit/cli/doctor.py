@@ -82,7 +82,7 @@ def _processor() -> Iterator[Finding]:
         if threads > cores:
             yield Finding(WRONG, "BLAS", text + f"{threads} threads for {cores} cores: set OMP_NUM_THREADS={cores}")
         else:
-            yield Finding(OK, "BLAS", text + f"{threads} threads")
+            yield Finding(OK, "BLAS", text + f"{threads} thread{'s' * (threads != 1)}")
     try:
         speed = matrix_product_speed()
     except (RuntimeError, ValueError):  # of MKL again
