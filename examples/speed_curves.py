@@ -64,7 +64,10 @@ def main(options: Options) -> int:
 def run(options: Options, console: Console) -> None:
     """Measure, write and draw."""
     if options.redraw is not None:
-        draw(options, read_result(options.redraw), console)
+        record = read_result(options.redraw)
+        if "curves" not in record:
+            raise ValueError(f"{options.redraw} is no result of this program: it has no curves")
+        draw(options, record, console)
         return
     if not options.axes or len(set(options.axes)) < len(options.axes) or not AXES.keys() >= set(options.axes):
         raise ValueError(f"--axes: expected at least one of {', '.join(AXES)}, none twice; got {options.axes}")

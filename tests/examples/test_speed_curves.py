@@ -66,6 +66,7 @@ def test_pytorch_takes_its_turns(tmp_path: Path) -> None:
         (["--rounds", "0"], "expected a round"),
         (["--model", "resnet18_cifar"], "resnet18_cifar is a ResNet"),
         (["--redraw", "nowhere.json"], "nowhere.json"),
+        (["--redraw", str(ROOT / "docs" / "results" / "speed_mlp.json")], "it has no curves"),
     ],
 )
 def test_what_is_wrong_is_said(arguments: list[str], message: str, tmp_path: Path) -> None:
