@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from devices import DEVICES, watched
 
 import minivit as mv
+from minivit.backend import move
 from minivit.backend.cpu.threads import Workers
 from minivit.models import VisionTransformer, WideResNet
 from minivit.recipes.uda import uda_loss
@@ -182,3 +184,23 @@ def test_every_worker_has_its_share_of_each_kind(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(WideResNet, "forward", counted)
     split_step("wide_resnet", batch_of(0, 4, 12), 4)
     assert rows == [1 + 3 + 3] * 4
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("settings", [{}, {"tsa": "exp", "implementation": "uda_pytorch"}], ids=str)
+def test_on_another_device_it_is_the_same_and_never_waits(device: str, settings: dict) -> None:
+    batch = batch_of(0, 5, 8, np.float32)
+    model, expected = in_one_piece("wide_resnet", batch, **settings)
+    there = UdaBatch(*(value if name == "step" else move(value, device) for name, value in vars(batch).items()))
+    model_there = model_of("wide_resnet", np.float32).to(device)
+    step = UdaStep(model_there, config_of(**settings), 10, Workers(1), CLASSES)
+    with watched(device, uploads=True):
+        found = step.forward_backward(there)
+    for name, value in found.items():
+        np.testing.assert_allclose(move(value, "cpu"), expected[name], rtol=2e-4, err_msg=name)
+    mine = dict(step.model.named_parameters())
+    largest = max(np.abs(parameter.grad).max() for parameter in model.parameters())
+    for name, parameter in model.named_parameters():
+        np.testing.assert_allclose(
+            move(mine[name].grad, "cpu"), parameter.grad, rtol=0, atol=2e-5 * largest, err_msg=name
+        )
