@@ -16,6 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     from minivit.inspect import LayerTime, OpTime, Profiler
     from minivit.nn import Module
+    from minivit.recipes.config import TrainConfig
 
 TEXTS = "text_"  # before the name of a corpus: text_imdb
 
@@ -55,6 +56,12 @@ def add_profile_arguments(parser: argparse.ArgumentParser) -> None:
         default=1,
         help="of BLAS; the step itself runs in one thread, as does the share of each worker in training (default 1)",
     )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bf16"),
+        default="float32",
+        help="bf16 multiplies in bfloat16, on processors that can (extra bf16)",
+    )
     parser.add_argument("--steps", type=int, default=5, help="the one of median time is shown (default 5)")
     parser.add_argument("--by", choices=("op", "layer"), help="only this table; both by default")
     parser.add_argument("--depth", type=int, help="levels of the model that are told apart; 1 is the blocks")
@@ -67,14 +74,15 @@ def run_profile(options: argparse.Namespace) -> int:
     from minivit.backend.cpu.threads import blas_threads
     from minivit.inspect import layer_table, layer_times, op_table
     from minivit.recipes.results import write_result
+    from minivit.recipes.step import training_precision
 
     begun = time.perf_counter()
     try:
         for name in ("batch", "threads", "steps", "micro_batch", "depth"):
             if (value := getattr(options, name)) is not None and value < 1:
                 raise ValueError(f"--{name.replace('_', '-')} has to be at least 1, got {value}")
-        model, step = make_step(options)
-        with blas_threads(options.threads):
+        model, config, step = make_step(options)
+        with blas_threads(options.threads), training_precision(config):
             measured = measure(step, options.steps, model.device)
         profiler = measured.profiler
         total = profiler.seconds - profiler.own
@@ -96,8 +104,8 @@ def run_profile(options: argparse.Namespace) -> int:
     return 0
 
 
-def make_step(options: argparse.Namespace) -> tuple[Module, Callable[[], Any]]:
-    """The model, and what makes one step of it on random inputs; its return value tells that the device is done."""
+def make_step(options: argparse.Namespace) -> tuple[Module, TrainConfig, Callable[[], Any]]:
+    """The model, how it is trained, and what makes one step on random inputs, which returns when the device is done."""
     from minivit import augment
     from minivit.autograd import Tensor, no_grad
     from minivit.backend import backend_for_device, to_host
@@ -121,6 +129,7 @@ def make_step(options: argparse.Namespace) -> tuple[Module, Callable[[], Any]]:
         optimizer="adamw",
         learning_rate=1e-4,
         device=options.device,
+        precision=options.precision,
     ).filled(preset_settings("cifar10"))
     config = with_micro_batch(config, model, tuple(inputs.shape[1:]) if inputs.dtype.kind == "f" else None)
     options.micro_batch = config.micro_batch  # as it is told in the result
@@ -133,12 +142,12 @@ def make_step(options: argparse.Namespace) -> tuple[Module, Callable[[], Any]]:
                 logits = [model(Tensor(inputs[part])) for part in parts]
             to_host(logits[-1].data)
 
-        return model, forward
+        return model, config, forward
     model.train()
     augmentation = augment.TrainAugmentation((0.5,) * 3, (0.5,) * 3, seed=0)  # the batch is ready: it has no work
     step = SupervisedStep(model, config, 10**9, Workers(1), augmentation, classes)
     batch = PreparedBatch(inputs, labels, labels, index, step=10**8)
-    return model, lambda: step(batch).is_finite()
+    return model, config, lambda: step(batch).is_finite()
 
 
 def _model_and_inputs(options: argparse.Namespace) -> tuple[Module, np.ndarray]:
@@ -237,7 +246,7 @@ def products_text(measured: Measured) -> str:
 def settings(options: argparse.Namespace) -> dict[str, Any]:
     """What was profiled."""
     names = ("model", "batch", "micro_batch", "image_size", "checkpoint_blocks", "forward_only", "threads", "steps")
-    return {name: getattr(options, name) for name in names}
+    return {name: getattr(options, name) for name in (*names, "precision")}
 
 
 def to_dict(measured: Measured, layers: list[LayerTime]) -> dict[str, Any]:

@@ -1,8 +1,11 @@
 import json
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from minivit import cli, inspect, models
+from minivit.inspect import matrix_product_speed as peak
 from minivit.inspect import summarize
 from minivit.recipes.micro_batch import suitable_micro_batch
 from minivit.recipes.results import read_result
@@ -67,6 +70,21 @@ def test_the_file_has_all_numbers(capsys, tmp_path, forward_only: bool) -> None:
     assert products["share_of_peak"] == pytest.approx(products["gflops"] / products["peak_gflops"])
     assert products["seconds_at_peak"] == pytest.approx(products["gflop"] / products["peak_gflops"])
     assert products["share_of_step_at_peak"] == pytest.approx(1e3 * products["seconds_at_peak"] / found["ms"])
+
+
+@pytest.mark.parametrize("forward_only", [True, False])
+def test_a_step_and_the_peak_are_in_the_precision_asked_for(monkeypatch, tmp_path, forward_only: bool) -> None:
+    products = []
+    onednn = SimpleNamespace(matmul=lambda a, b, out: products.append(np.matmul(a, b, out=out)))
+    monkeypatch.setattr("minivit.backend.onednn.load_onednn", lambda: onednn)
+    of_steps = []
+    monkeypatch.setattr(inspect, "matrix_product_speed", lambda device: of_steps.append(len(products)) or peak(device))
+    path = tmp_path / "profile.json"
+    options = ["--steps", "1", "--precision", "bf16", "--json", str(path), *["--forward-only"] * forward_only]
+    assert cli.main([*NANO, *options]) == 0
+    assert read_result(path)["precision"] == "bf16"
+    before, after = of_steps
+    assert 0 < before < after < len(products)
 
 
 @pytest.mark.parametrize(
