@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from minivit.recipes.speed.process_memory import proportional_set_size
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -39,7 +41,7 @@ def test_the_curves_are_measured_drawn_and_gone_on_with(tmp_path: Path) -> None:
     for one in (*found["curves"]["batch"], *found["curves"]["threads"]):
         assert one["loss_difference"] < 1e-5  # with checkpointed blocks it trains alike
         assert one["minivit"]["ms_per_image"] == pytest.approx(one["minivit"]["ms"] / one["batch"])
-        assert one["minivit"]["rss_mb"] > 0
+        assert one["minivit"]["rss_mb"] > 0 or not proportional_set_size(os.getpid())  # the system does not tell
     assert found["wall_seconds"] == pytest.approx(points["seconds"], abs=1e-3)
     assert picture.read_bytes().startswith(b"\x89PNG")
     picture.unlink()

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 
 from minivit.recipes.speed import turns
+from minivit.recipes.speed.process_memory import proportional_set_size
 from minivit.recipes.speed.turns import Contender, ContenderError, alternate
 
 
@@ -53,7 +54,7 @@ def test_they_take_turns_that_begin_with_the_other_in_every_second_round(tmp_pat
         assert [len(times) for times in measured.rounds] == [2, 2, 2]
         assert all(seconds > 0 for times in measured.rounds for seconds in times)
         assert measured.losses == [1, 2, 3, 4, 5, 6, 7]
-        assert measured.peak_bytes > 1 << 20
+        assert measured.peak_bytes > 1 << 20 or not proportional_set_size(os.getpid())  # the system does not tell
 
 
 def test_each_has_its_own_environment():
