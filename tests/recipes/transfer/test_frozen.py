@@ -28,7 +28,8 @@ def test_features_are_what_the_head_reads(make_frozen) -> None:
     frozen = make_frozen(mode="knn")
     with frozen.workers:
         found = features_of(frozen.encoder, frozen.train_set, frozen.task.inputs, frozen.workers, part=33)
-    np.testing.assert_allclose(found, own_features(frozen, frozen.train_set), atol=1e-6)
+    # float32: features of about 1 after some hundred roundings, which the size of the products decides upon
+    np.testing.assert_allclose(found, own_features(frozen, frozen.train_set), atol=1e-5)
 
 
 def test_the_neighbours_vote(make_frozen) -> None:
