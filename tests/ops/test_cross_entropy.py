@@ -39,7 +39,8 @@ def test_the_ladder_for_any_shape_and_option(batch, classes, scale, smoothing, r
     def weights_of(logits):
         return None if weights is None else mv.tensor(weights, dtype=logits.dtype)
 
-    mv.prove(loss, scale * rng.standard_normal((batch, classes)))
+    # Within 15 of each other: beyond 25 the gradient is nothing, which the ladder takes for no proof.
+    mv.prove(loss, scale * rng.uniform(-1.5, 1.5, (batch, classes)))
 
 
 @pytest.mark.parametrize(

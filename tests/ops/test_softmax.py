@@ -23,7 +23,7 @@ def test_every_rung_of_the_ladder(case):
 )
 def test_the_ladder_for_any_shape_axis_and_scale(shape, data, scale, seed):
     axis = data.draw(st.integers(-len(shape), len(shape) - 1))
-    x = scale * np.random.default_rng(seed).standard_normal(shape)
+    x = scale * np.random.default_rng(seed).uniform(-1.5, 1.5, shape)  # beyond 25 apart the gradient is nothing
     mv.prove(ops.softmax, x, attributes={"axis": axis})
     mv.prove(ops.log_softmax, x, attributes={"axis": axis})
 
