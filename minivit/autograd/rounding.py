@@ -90,7 +90,6 @@ def rounding_of(
     """
     eps = float(np.finfo(dtype).eps)
     shaken = _Shaken(STEP * eps, rng)
-    squares: list[float] = []
     with kernels_disabled(), unrolled():
         exact = [np.array(result) for result in run(given)]
         squares = [0.0] * len(exact)

@@ -34,12 +34,6 @@ STATUS = {1: "out of memory", 2: "invalid arguments", 3: "unimplemented", 5: "ru
 KEPT = 256
 """Prepared products, and casts, that each thread keeps: those of a training step are a few dozen."""
 
-# OpenMP's threads do not come along with a fork, and GCC's library (libgomp) does not notice: a child that asks the
-# parent's team for work waits for it for ever. One thread is the caller itself.
-_FORKED: list[bool] = []
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: _FORKED.append(True))
-
 Array = np.ndarray[Any, np.dtype[Any]]
 Dimensions = ctypes.c_int64 * 12
 
@@ -78,6 +72,7 @@ class OneDnn:
         self.engine = ctypes.c_void_p()
         self.call("engine_create", ctypes.byref(self.engine), CPU, ctypes.c_size_t(0))
         self._of_thread = _OfThread(self)
+        self._process = os.getpid()
 
     def matmul(self, a: Array, b: Array, out: Array) -> None:
         """Write a b to `out`, which overlaps neither: a and b rounded to bfloat16, their products summed in float32.
@@ -94,7 +89,10 @@ class OneDnn:
             return
         result = out if out.flags.c_contiguous else empty(out.shape, out.dtype)
         a, b = _one_piece(a), _one_piece(b)
-        threads = 1 if _FORKED else max((library.num_threads for library in self._numpys), default=1)
+        # OpenMP's threads do not come along with a fork, and GCC's library (libgomp) does not notice: a child that asks
+        # the parent's team for work waits for it for ever. One thread is the caller itself.
+        forked = os.getpid() != self._process
+        threads = 1 if forked else max((library.num_threads for library in self._numpys), default=1)
         self._of_thread.use_threads(threads)
         product = self._of_thread.product(*a.shape, b.shape[1], a.flags.c_contiguous, b.flags.c_contiguous)
         product(self.to_bfloat16(a), self.to_bfloat16(b), result)

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from minivit import cli, inspect, models
-from minivit.inspect import matrix_product_speed as peak
-from minivit.inspect import summarize
+from minivit.inspect import matrix_product_speed, summarize
 from minivit.recipes.micro_batch import suitable_micro_batch
 from minivit.recipes.results import read_result
 
@@ -77,14 +76,19 @@ def test_a_step_and_the_peak_are_in_the_precision_asked_for(monkeypatch, tmp_pat
     products = []
     onednn = SimpleNamespace(matmul=lambda a, b, out: products.append(np.matmul(a, b, out=out)))
     monkeypatch.setattr("minivit.backend.onednn.load_onednn", lambda: onednn)
-    of_steps = []
-    monkeypatch.setattr(inspect, "matrix_product_speed", lambda device: of_steps.append(len(products)) or peak(device))
+    before_a_peak = []
+
+    def counted_peak(device):
+        before_a_peak.append(len(products))
+        return matrix_product_speed(device, side=8, seconds=0.0)
+
+    monkeypatch.setattr(inspect, "matrix_product_speed", counted_peak)
     path = tmp_path / "profile.json"
     options = ["--steps", "1", "--precision", "bf16", "--json", str(path), *["--forward-only"] * forward_only]
     assert cli.main([*NANO, *options]) == 0
     assert read_result(path)["precision"] == "bf16"
-    before, after = of_steps
-    assert 0 < before < after < len(products)
+    first, second = before_a_peak
+    assert 0 < first < second < len(products)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from minivit.recipes.config import TrainConfig
 from minivit.recipes.console import Console
 from minivit.recipes.presets import preset_settings
 from minivit.recipes.supervised import Supervised
-from minivit.recipes.trainer import Trainer
+from minivit.recipes.trainer import Interrupted, Trainer
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +36,22 @@ def make_trainer(digits: data.Splits, tmp_path: Path):
         return Trainer(Supervised(config, digits, "digits"), tmp_path / folder, console or Console(io.StringIO()))
 
     return make
+
+
+@pytest.fixture
+def interrupt():
+    """A function that runs a trainer until Ctrl-C after so many steps."""
+
+    def run(trainer: Trainer, after: int) -> None:
+        taken = trainer._checked_step
+
+        def stop(stepper, batch):
+            if batch.step + 1 == after:
+                trainer._stop.set()
+            return taken(stepper, batch)
+
+        trainer._checked_step = stop
+        with pytest.raises(Interrupted):
+            trainer.run()
+
+    return run

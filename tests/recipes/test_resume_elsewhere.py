@@ -17,24 +17,9 @@ from minivit.recipes.console import Console
 from minivit.recipes.metrics import read_metrics
 from minivit.recipes.program import new_settings, resumed_settings
 from minivit.recipes.run_folder import ResumeError
-from minivit.recipes.trainer import Interrupted
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {"epochs": None, "steps": 8, "drop_path": 0.2, "ema": 0.9, "batch_size": 32}
-
-
-def interrupted(trainer, after: int) -> None:
-    """Run a trainer until Ctrl-C after so many steps."""
-    taken = trainer._checked_step
-
-    def stop(stepper, batch):
-        if batch.step + 1 == after:
-            trainer._stop.set()
-        return taken(stepper, batch)
-
-    trainer._checked_step = stop
-    with pytest.raises(Interrupted):
-        trainer.run()
 
 
 def plan_of(**config) -> dict:
@@ -85,11 +70,11 @@ def test_a_new_run_is_on_the_cpu_unless_it_is_told() -> None:
 
 
 @pytest.mark.parametrize(("begun", "ended"), [("standin", "cpu"), ("cpu", "standin")])
-def test_a_run_goes_on_on_another_device_up_to_rounding(make_trainer, begun: str, ended: str) -> None:
+def test_a_run_goes_on_on_another_device_up_to_rounding(interrupt, make_trainer, begun: str, ended: str) -> None:
     straight = make_trainer("straight", device=ended, **SETTINGS)
     expected = straight.run()
     assert "earlier_devices" not in expected
-    interrupted(make_trainer(device=begun, **SETTINGS), after=4)
+    interrupt(make_trainer(device=begun, **SETTINGS), after=4)
     told = io.StringIO()
     resumed = make_trainer(device=ended, console=Console(told), **SETTINGS)
     results = resumed.run(resume=True)
@@ -106,8 +91,8 @@ def test_a_run_goes_on_on_another_device_up_to_rounding(make_trainer, begun: str
         np.testing.assert_allclose(weights[1][name], value, rtol=1e-3, atol=1e-4, err_msg=name)
 
 
-def test_from_then_on_it_is_a_run_of_the_other_device(make_trainer) -> None:
-    interrupted(make_trainer(device="standin", **SETTINGS), after=3)
+def test_from_then_on_it_is_a_run_of_the_other_device(interrupt, make_trainer) -> None:
+    interrupt(make_trainer(device="standin", **SETTINGS), after=3)
     again = make_trainer(threads=2, **SETTINGS)
     again._read_plan()  # and killed before a checkpoint of its own
     plan = again.folder.read_plan()

@@ -13,7 +13,7 @@ from minivit.recipes.console import Console
 from minivit.recipes.metrics import read_metrics
 from minivit.recipes.run_folder import ResumeError
 from minivit.recipes.semi_supervised import SemiSupervised
-from minivit.recipes.trainer import UNKNOWN_STEPS, Interrupted, Trainer
+from minivit.recipes.trainer import UNKNOWN_STEPS, Trainer
 from minivit.recipes.uda_config import UdaConfig
 from minivit.recipes.uda_presets import ABLATION, COMPARISON, PRESETS, uda_preset, variants
 
@@ -106,23 +106,14 @@ def test_a_run_logs_every_quantity_of_the_loss(digits: data.Splits, tmp_path: Pa
         assert name in records[-1]
 
 
-def test_an_interrupted_run_goes_on_bit_for_bit(digits: data.Splits, tmp_path: Path) -> None:
+def test_an_interrupted_run_goes_on_bit_for_bit(interrupt, digits: data.Splits, tmp_path: Path) -> None:
     def trainer_of(folder: str) -> Trainer:
         procedure = procedure_of(digits, drop_path=0.2, tsa="exp", threads=2)
         return Trainer(procedure, tmp_path / folder, Console(io.StringIO()))
 
     straight, interrupted = trainer_of("straight"), trainer_of("interrupted")
     straight.run()
-    taken = interrupted._checked_step
-
-    def stop(stepper, batch):
-        if batch.step == 3:
-            interrupted._stop.set()
-        return taken(stepper, batch)
-
-    interrupted._checked_step = stop
-    with pytest.raises(Interrupted):
-        interrupted.run()
+    interrupt(interrupted, after=4)
     resumed = trainer_of("interrupted")
     resumed.run(resume=True)
     assert untimed(tmp_path / "straight" / "metrics.jsonl") == untimed(tmp_path / "interrupted" / "metrics.jsonl")

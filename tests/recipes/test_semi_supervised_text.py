@@ -17,7 +17,7 @@ from minivit.recipes.run_folder import ResumeError
 from minivit.recipes.semi_supervised_text import SemiSupervisedText, training_corpus
 from minivit.recipes.text_config import TextConfig
 from minivit.recipes.text_presets import text_preset
-from minivit.recipes.trainer import Interrupted, Trainer
+from minivit.recipes.trainer import Trainer
 from minivit.recipes.uda import uda_loss
 
 CLASSES = ("a", "b", "c")
@@ -247,22 +247,13 @@ def test_a_run_writes_its_split_its_vocabulary_and_what_its_corpus_is(corpus, tm
     assert {"supervised_loss", "consistency_loss", "confident_share", "agreement"} < set(records[-1])
 
 
-def test_an_interrupted_run_goes_on_bit_for_bit(corpus, tmp_path):
+def test_an_interrupted_run_goes_on_bit_for_bit(interrupt, corpus, tmp_path):
     def trainer_of(folder):
         return Trainer(procedure_of(corpus, tsa="exp", threads=2), tmp_path / folder, Console(io.StringIO()))
 
     straight, interrupted = trainer_of("straight"), trainer_of("interrupted")
     straight.run()
-    taken = interrupted._checked_step
-
-    def stop(stepper, batch):
-        if batch.step == 3:
-            interrupted._stop.set()
-        return taken(stepper, batch)
-
-    interrupted._checked_step = stop
-    with pytest.raises(Interrupted):
-        interrupted.run()
+    interrupt(interrupted, after=4)
     resumed = trainer_of("interrupted")
     resumed.run(resume=True)
     assert untimed(tmp_path / "straight" / "metrics.jsonl") == untimed(tmp_path / "interrupted" / "metrics.jsonl")

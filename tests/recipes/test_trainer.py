@@ -13,7 +13,7 @@ from minivit.recipes.console import Console
 from minivit.recipes.metrics import read_metrics
 from minivit.recipes.run_folder import ResumeError
 from minivit.recipes.step import training_precision
-from minivit.recipes.trainer import Interrupted, NonFiniteError
+from minivit.recipes.trainer import NonFiniteError
 
 TIMING = ("examples_per_second",)
 
@@ -76,20 +76,11 @@ def test_the_same_seed_gives_the_same_digits(make_trainer, settings: dict) -> No
 
 
 @pytest.mark.parametrize("stop_after", [3, 5, 7])
-def test_an_interrupted_run_goes_on_bit_for_bit(make_trainer, stop_after: int) -> None:
+def test_an_interrupted_run_goes_on_bit_for_bit(interrupt, make_trainer, stop_after: int) -> None:
     straight = make_trainer("straight", drop_path=0.2, ema=0.9)
     straight.run()
     interrupted = make_trainer("interrupted", drop_path=0.2, ema=0.9)
-    taken = interrupted._checked_step
-
-    def stop(stepper, batch):
-        if batch.step + 1 == stop_after:
-            interrupted._stop.set()
-        return taken(stepper, batch)
-
-    interrupted._checked_step = stop
-    with pytest.raises(Interrupted):
-        interrupted.run()
+    interrupt(interrupted, after=stop_after)
     resumed = make_trainer("interrupted", drop_path=0.2, ema=0.9)
     resumed.run(resume=True)
     assert untimed(straight.folder.path / "metrics.jsonl") == untimed(resumed.folder.path / "metrics.jsonl")

@@ -15,7 +15,6 @@ from minivit.models.discriminator import Discriminator
 from minivit.recipes.pretext.adversarial import AdversarialStep, discriminator_loss, frozen, logistic_loss, region
 from minivit.recipes.pretext.inpainting import InpaintingModel, reconstruction_loss
 from minivit.recipes.pretext.step import PretextBatch
-from minivit.recipes.trainer import Interrupted
 
 SETTINGS = {"adversarial": 0.1, "discriminator_width": 4, "batch_size": 8}
 
@@ -212,19 +211,10 @@ def test_parts_on_two_threads_are_the_batch_in_one_piece(make_pretraining) -> No
     assert others == pytest.approx(values, rel=1e-5)
 
 
-def test_an_interrupted_run_goes_on_bit_for_bit_with_its_discriminator(make_trainer) -> None:
+def test_an_interrupted_run_goes_on_bit_for_bit_with_its_discriminator(interrupt, make_trainer) -> None:
     straight, interrupted = make_trainer("inpainting", "straight", **SETTINGS), make_trainer("inpainting", **SETTINGS)
     straight.run()
-    taken = interrupted._checked_step
-
-    def stop(stepper, batch):
-        if batch.step == 2:
-            interrupted._stop.set()
-        return taken(stepper, batch)
-
-    interrupted._checked_step = stop
-    with pytest.raises(Interrupted):
-        interrupted.run()
+    interrupt(interrupted, after=3)
     resumed = make_trainer("inpainting", **SETTINGS)
     resumed.run(resume=True)
     files = [read_safetensors(trainer.folder.checkpoint)[0] for trainer in (straight, resumed)]

@@ -11,7 +11,6 @@ from minivit.interop.safetensors_file import read_safetensors
 from minivit.models.context_encoder import ConvolutionalDecoder, PatchDecoder, wholly_hidden
 from minivit.recipes.pretext.config import MASKS
 from minivit.recipes.pretext.inpainting import InpaintingModel, feature_shape, fidelity, reconstruction_loss
-from minivit.recipes.trainer import Interrupted
 
 SHARES = {"center": 0.25, "random_blocks": 0.14, "random_region": 0.25, "random_patches": 0.5}
 
@@ -236,20 +235,11 @@ def test_with_batch_normalisation_parts_on_two_threads_are_the_batch_in_one_piec
 
 
 @pytest.mark.parametrize("adversarial", [0.0, 0.1])
-def test_a_convolutional_run_is_resumed_bit_for_bit(make_trainer, adversarial) -> None:
+def test_a_convolutional_run_is_resumed_bit_for_bit(interrupt, make_trainer, adversarial) -> None:
     settings = {**RESNET, "adversarial": adversarial, "steps": 4}
     straight, interrupted = make_trainer("inpainting", "straight", **settings), make_trainer("inpainting", **settings)
     straight.run()
-    taken = interrupted._checked_step
-
-    def stop(stepper, batch):
-        if batch.step == 1:
-            interrupted._stop.set()
-        return taken(stepper, batch)
-
-    interrupted._checked_step = stop
-    with pytest.raises(Interrupted):
-        interrupted.run()
+    interrupt(interrupted, after=2)
     resumed = make_trainer("inpainting", **settings)
     resumed.run(resume=True)
     files = [read_safetensors(trainer.folder.checkpoint)[0] for trainer in (straight, resumed)]

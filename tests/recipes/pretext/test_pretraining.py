@@ -7,7 +7,6 @@ from minivit.autograd import Tensor, no_grad
 from minivit.recipes.metrics import read_metrics
 from minivit.recipes.micro_batch import USUAL
 from minivit.recipes.pretext import TASKS, PretextModel
-from minivit.recipes.trainer import Interrupted
 
 TIMING = "examples_per_second"
 
@@ -70,19 +69,10 @@ def test_an_evaluation_asks_the_same_questions_each_time(make_pretraining, task:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_an_interrupted_run_goes_on_bit_for_bit(make_trainer, task: str) -> None:
+def test_an_interrupted_run_goes_on_bit_for_bit(interrupt, make_trainer, task: str) -> None:
     straight, interrupted = make_trainer(task, "straight"), make_trainer(task, "interrupted")
     straight.run()
-    taken = interrupted._checked_step
-
-    def stop(stepper, batch):
-        if batch.step == 2:
-            interrupted._stop.set()
-        return taken(stepper, batch)
-
-    interrupted._checked_step = stop
-    with pytest.raises(Interrupted):
-        interrupted.run()
+    interrupt(interrupted, after=3)
     resumed = make_trainer(task, "interrupted")
     resumed.run(resume=True)
     for name, array in straight.model.state_dict().items():
